@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every error the agent raises on purpose.
+
+::
+
+    AgentError                 one line for the operator; exit code 1
+     +-- UsageError            bad command line                                     exit 2
+     +-- ConfigError           bad configuration: file, key, what was expected      exit 2
+     +-- ModelError            a model that cannot be served: shape, NaN, truncated exit 1
+     |    +-- ManifestError    its manifest is missing or cannot be right           (ModelError's code)
+     +-- SourceError           a source that cannot be read
+     |    +-- SourceMissing    it is not there or is no picture or video: retrying will not help for files
+     |    +-- SourceLost       it was there and stopped: a live source is reopened
+     +-- StorageError          disk full, read-only, no permission
+     +-- RestartWanted         leave cleanly and be started again                   exit 75
+"""
+
+from __future__ import annotations
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_RESTART = 75
+
+
+class AgentError(Exception):
+    """Base of all errors with a message that an operator can act on.
+
+    Attributes:
+        exit_code: what the command line returns when this error ends it.
+    """
+
+    exit_code = EXIT_FAILED
+
+
+class UsageError(AgentError):
+    """The command line makes no sense as given."""
+
+    exit_code = EXIT_USAGE
+
+
+class ConfigError(AgentError):
+    """The configuration cannot be used; never restarted, since a restart would read the same file."""
+
+    exit_code = EXIT_USAGE
+
+
+class ModelError(AgentError):
+    """A model file that must not be served."""
+
+
+class ManifestError(ModelError):
+    """A manifest that is missing, unreadable or contradicts itself or its model."""
+
+
+class SourceError(AgentError):
+    """A source of frames failed."""
+
+
+class SourceMissing(SourceError):  # noqa: N818 - reads as the state of the source that it names
+    """Nothing readable is at that address."""
+
+
+class SourceLost(SourceError):  # noqa: N818 - as above
+    """The source delivered before and has stopped."""
+
+
+class StorageError(AgentError):
+    """Files cannot be written or read back: full disk, read-only file system, permissions."""
+
+
+class RestartWanted(AgentError):  # noqa: N818 - a request rather than a fault
+    """The process has flushed its state and asks its supervisor for a fresh start."""
+
+    exit_code = EXIT_RESTART

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The stages of the agent that run by themselves: pipeline, ingest, mining, memory governor."""
