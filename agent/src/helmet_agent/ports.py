@@ -110,7 +110,7 @@ class Detector(Protocol):
         """What belongs to the weights; its ``model.sha256`` is the digest in every record."""
 
     def prepare(self, image: BgrImage, reuse: PreparedFrame | None = None) -> PreparedFrame:
-        """Letterboxes a picture, into the buffer of ``reuse`` when given; another thread than ``infer``'s may call it."""
+        """Letterboxes a picture, into the buffer of ``reuse`` when given; other threads may call it."""
 
     def infer(self, prepared: PreparedFrame, min_score: float | None = None) -> tuple[Detection, ...]:
         """Detections of a prepared frame, best score first; ``min_score`` replaces the manifest's thresholds."""

@@ -2,6 +2,7 @@
 """What edge and cloud say to each other, as frozen dataclasses. Standard library only."""
 
 from helmet_agent.contract.detections import Box, Detection, FrameReport
+from helmet_agent.contract.events import ComplianceEvent
 from helmet_agent.contract.examples import ExampleRecord, HardExample
 from helmet_agent.contract.fields import ContractError
 from helmet_agent.contract.manifest import (
@@ -17,6 +18,7 @@ from helmet_agent.contract.manifest import (
 
 __all__ = [
     "Box",
+    "ComplianceEvent",
     "ContractError",
     "Detection",
     "ExampleRecord",
