@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+# The words a newcomer needs:  make demo   make test   make lint   make bench   make model DATA=DIR
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --quiet --disable-pip-version-check
+DEMO := demo-output
+WORK ?= model-work
+
+.PHONY: help setup demo test lint format bench model lock clean
+
+help:
+	@echo "make demo                 install everything, provision this machine as a node, find helmets in the demo clips"
+	@echo "make test                 run every test that this machine can run; ends with a table"
+	@echo "make lint                 formatting, types, import rules, Ansible and YAML rules"
+	@echo "make bench                measure, and write docs/benchmarks.md"
+	@echo "make model DATA=DIR       train the bundled model from scratch (hours; resumes where it stopped; work in WORK=$(WORK))"
+	@echo "make setup                only install what the others need"
+	@echo "make lock                 solve the locked dependencies anew"
+
+setup: $(VENV)/.dev
+
+$(VENV)/.controller: requirements/controller.txt
+	@echo "==> installing the controller's tools (ansible-core) into $(VENV)"
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --require-hashes -r requirements/controller.txt
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.controller requirements/dev.txt pyproject.toml cloud/pyproject.toml
+	@echo "==> installing the test and training tools into $(VENV) (TensorFlow among them: some minutes)"
+	$(PIP) install --require-hashes -r requirements/dev.txt
+	$(PIP) install --no-deps --no-build-isolation -e . -e cloud
+	@touch $@
+
+demo: $(VENV)/.controller
+	@PATH="$(abspath $(BIN)):$$PATH" demo/run $(DEMO)
+
+test: setup
+	@$(BIN)/python tools/run_tests.py
+
+lint: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/yamllint --strict .
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/ansible-lint --offline --strict
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: setup
+	$(BIN)/python tools/bench_report.py
+
+model: setup
+	@test -n "$(DATA)" || { echo "make model needs the folder of labelled pictures: make model DATA=DIR" >&2; exit 2; }
+	$(BIN)/python -m helmet_cloud.training.build_model --data "$(DATA)" --work "$(WORK)"
+
+lock:
+	PATH="$(abspath $(BIN)):$$PATH" requirements/lock
+
+clean:
+	rm -rf $(DEMO) build dist artifacts

@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The inference loop: one frame after the other, from the ingest to whoever wants to know what was seen.
+
+::
+
+    ingest.take -> ModelSlot.current.infer -> track -> comply -> mine -> observers
+
+The loop waits for nothing but the next frame. Everything slow (files, JPEG, network) stands behind the bounded queue of
+an observer or of the mining stage.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import structlog
+
+from helmet_agent.contract import FrameReport
+from helmet_agent.errors import ModelError
+from helmet_agent.services.latency import LatencyWindow
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Sequence
+
+    from helmet_agent.contract import ComplianceEvent, Detection
+    from helmet_agent.ports import Clock, Detector, Frame
+    from helmet_agent.runtime import ModelSlot
+    from helmet_agent.services.ingest import Arrival
+    from helmet_agent.vision.tracks import TrackUpdate
+
+MAX_CONSECUTIVE_FAILURES = 10
+"""So many frames in a row that the model could not handle mean that the model, not the frame, is broken."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessedFrame:
+    """One frame and all that was made of it.
+
+    Attributes:
+        frame: the picture; observers may keep it, nobody may change it.
+        report: the detections as they are written down.
+        tracks: the source's tracks after the frame.
+        events: violations that started or ended with it.
+        inference_seconds: time in the network and the decoding.
+        age_seconds: from the frame's arrival to the end of its inference.
+    """
+
+    frame: Frame
+    report: FrameReport
+    tracks: TrackUpdate
+    events: tuple[ComplianceEvent, ...]
+    inference_seconds: float
+    age_seconds: float
+
+
+class FrameFeed(Protocol):
+    """Where frames come from; see ``services.ingest``."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether no frame will ever come again."""
+
+    def take(self, timeout: float) -> Arrival | None:
+        """The next frame of the source whose turn it is, or None when nothing came in time (seconds)."""
+
+
+class Tracking(Protocol):
+    """Follows objects of one source; see ``vision.tracking``."""
+
+    def update(self, detections: Sequence[Detection], time_seconds: float) -> TrackUpdate:
+        """Takes the detections of the source's next frame."""
+
+
+class ComplianceRule(Protocol):
+    """Decides on violations of one source; see ``vision.compliance``."""
+
+    def update(self, update: TrackUpdate, frame: int, time_seconds: float) -> Sequence[ComplianceEvent]:
+        """Takes the tracks of the source's next frame."""
+
+
+class Mining(Protocol):
+    """Chooses hard examples; see ``services.mining``."""
+
+    def consider(self, frame: Frame, detections: Sequence[Detection], tracks: TrackUpdate, model_digest: str) -> bool:
+        """Whether any rule calls the frame hard; keeping it happens elsewhere."""
+
+
+class FrameObserver(Protocol):
+    """Somebody who wants to know about every processed frame. Must return at once and must not raise."""
+
+    def observe(self, processed: ProcessedFrame) -> None:
+        """Takes note of one frame."""
+
+
+@dataclass(slots=True)
+class SourceEyes:
+    """What the pipeline remembers of one source."""
+
+    tracking: Tracking
+    compliance: ComplianceRule | None
+
+
+@dataclass(slots=True)
+class PipelineCounters:
+    """Totals since the start; written by the inference thread alone, read by anyone."""
+
+    frames: int = 0
+    failures: int = 0
+    detections: dict[str, int] = field(default_factory=dict)
+    hard: int = 0
+    violations: int = 0
+
+
+class Pipeline:
+    """Runs frames through the live model.
+
+    Args:
+        feed: the frames.
+        slot: the live model; read once a frame, so that a swap falls between two frames.
+        eyes: makes tracking and compliance for a source seen for the first time.
+        mining: None leaves mining out.
+        observers: told of every frame, in this order.
+        clock: time.
+        min_score: replaces the manifest's thresholds when given.
+    """
+
+    def __init__(
+        self,
+        *,
+        feed: FrameFeed,
+        slot: ModelSlot,
+        eyes: Callable[[str], SourceEyes],
+        mining: Mining | None,
+        observers: Sequence[FrameObserver],
+        clock: Clock,
+        min_score: float | None = None,
+    ) -> None:
+        self._feed = feed
+        self._slot = slot
+        self._new_eyes = eyes
+        self._mining = mining
+        self._observers = tuple(observers)
+        self._clock = clock
+        self._min_score = min_score
+        self._eyes: dict[str, SourceEyes] = {}
+        self._failures_in_a_row = 0
+        self.counters = PipelineCounters()
+        self.inference = LatencyWindow()
+        self.age = LatencyWindow()
+        self.beat_seconds = clock.monotonic()
+
+    def run(self, stop: threading.Event) -> None:
+        """Processes frames until the feed has ended or ``stop`` is set.
+
+        Raises:
+            ModelError: the live model fails on frame after frame.
+        """
+        while not stop.is_set() and not self._feed.ended:
+            self.step(timeout=0.2)
+
+    def step(self, timeout: float) -> ProcessedFrame | None:
+        """Processes at most one frame; None when none came in time or the model could not handle it.
+
+        Raises:
+            ModelError: this was the last of too many failures in a row.
+        """
+        self.beat_seconds = self._clock.monotonic()
+        arrival = self._feed.take(timeout)
+        if arrival is None:
+            return None
+        try:
+            return self._process(arrival)
+        finally:
+            arrival.release()
+
+    def _process(self, arrival: Arrival) -> ProcessedFrame | None:
+        detector = self._slot.current
+        started = self._clock.monotonic()
+        try:
+            detections = self._infer(detector, arrival)
+        except ModelError as error:
+            self._failed(arrival.frame, error)
+            return None
+        ended = self._clock.monotonic()
+        self._failures_in_a_row = 0
+        processed = self._understand(arrival.frame, detector, detections, ended - started, ended)
+        for observer in self._observers:
+            observer.observe(processed)
+        return processed
+
+    def _infer(self, detector: Detector, arrival: Arrival) -> tuple[Detection, ...]:
+        prepared = arrival.prepared
+        spec = detector.manifest.input
+        if prepared.pixels.shape[:2] != (spec.height, spec.width):
+            # The model was swapped for one with another input size while this frame waited.
+            prepared = detector.prepare(arrival.frame.image)
+        return detector.infer(prepared, self._min_score)
+
+    def _understand(
+        self, frame: Frame, detector: Detector, detections: tuple[Detection, ...], seconds: float, now: float
+    ) -> ProcessedFrame:
+        digest = detector.manifest.model.sha256
+        eyes = self._eyes.get(frame.source)
+        if eyes is None:
+            eyes = self._eyes[frame.source] = self._new_eyes(frame.source)
+        tracks = eyes.tracking.update(detections, frame.time_seconds)
+        events = tuple(eyes.compliance.update(tracks, frame.seq, frame.time_seconds)) if eyes.compliance else ()
+        hard = self._mining is not None and self._mining.consider(frame, detections, tracks, digest)
+        height, width = frame.image.shape[:2]
+        report = FrameReport(frame.source, frame.seq, width, height, digest, hard, detections)
+        self._count(report, events, seconds, now - frame.arrived_seconds)
+        return ProcessedFrame(frame, report, tracks, events, seconds, now - frame.arrived_seconds)
+
+    def _count(self, report: FrameReport, events: tuple[ComplianceEvent, ...], seconds: float, age: float) -> None:
+        counters = self.counters
+        counters.frames += 1
+        counters.hard += report.hard
+        counters.violations += sum(event.kind == "violation_started" for event in events)
+        for found in report.detections:
+            counters.detections[found.label] = counters.detections.get(found.label, 0) + 1
+        self.inference.add(seconds)
+        self.age.add(age)
+
+    def _failed(self, frame: Frame, error: ModelError) -> None:
+        self.counters.failures += 1
+        self._failures_in_a_row += 1
+        if self._failures_in_a_row == 1:
+            _log.error("the model failed on a frame", source=frame.source, frame=frame.seq, reason=str(error))
+        if self._failures_in_a_row >= MAX_CONSECUTIVE_FAILURES:
+            raise ModelError(
+                f"the model failed on {self._failures_in_a_row} frames in a row, last: {error}; "
+                "check it with `helmet-agent self-test` and put another one in its place"
+            ) from error
