@@ -38,6 +38,7 @@ with the agent: [agent.example.toml](../agent/src/helmet_agent/assets/agent.exam
 - `run --from-sedna-env` needs no file: [what it reads](#sednas-environment).
 """
 
+# ruff: noqa: E501 - a table row is one line
 SEDNA = """\
 ## Sedna's environment
 
@@ -46,16 +47,18 @@ SEDNA = """\
 | variable | becomes |
 |---|---|
 | `MODEL_URL` | `model.path`; a file such as `/models/deploy_model/saved_model.pb` names the folder it lies in |
-| `HEM_NAME`, `HEM_PARAMETERS` | the one rule in `mining.rules`; `follow_manifest` is off |
-| `video_url` | the source `video`, a file over and over; `file://video/video.mp4` is read as `/video/video.mp4` |
+| `HEM_NAME`, `HEM_PARAMETERS` | the only rule in `mining.rules`; `mining.follow_manifest` is off |
+| `video_url` | the source `video`; a file is played at its own rate, over and over (with `--until-eof` once, every frame); `file://video/video.mp4` is `/video/video.mp4` |
 | `HE_SAVED_URL` | `sink.directory` |
 | `RESULT_SAVED_URL` | `results.directory` |
 | `obj_threshold` | `detection.min_score` |
 | `nms_threshold` | `detection.nms_iou` |
 | `input_shape`, `class_names` | compared with the model's manifest when it is loaded |
 | `MODEL_HOT_UPDATE`, `MODEL_POLL_PERIOD_SECONDS`, `MODEL_HOT_UPDATE_CONFIG` | kept for the model updater |
-| `DATA_PATH_PREFIX` | kept and shown; every path above is a path inside the container already |
-| `NAMESPACE`, `JOB_NAME`, `WORKER_NAME` | the names in status and logs; `WORKER_NAME` becomes `node.name` |
+| `WORKER_NAME` | `node.name` |
+| `NAMESPACE`, `JOB_NAME`, `DATA_PATH_PREFIX` | kept and shown; the paths above are the container's own already |
+| `LOG_LEVEL` | `log.level` |
+| `HELMET_AGENT_DATA_DIR`, `HELMET_AGENT_LISTEN`, `HELMET_AGENT_TOKEN_FILE` | `node.data_dir`, `api.listen`, `api.token_file` (this project's own) |
 """
 
 
@@ -64,7 +67,7 @@ def reference() -> str:
     parts = [INTRODUCTION]
     for path, section in _sections():
         title = f"`[[{path}]]`" if section.many else f"`[{path}]`"
-        parts.append(f"## {title}\n\n{section.cls.__doc__}\n")
+        parts.append(f"## {title}\n\n{_about(section)}\n")
         rows = ["| key | default | what it may be | meaning |", "|---|---|---|---|"]
         rows += [
             f"| `{entry.name}` | {_default(entry, key)} | {_cell(key.kind.expected)} | {_cell(key.about)} |"
@@ -83,7 +86,7 @@ def example() -> str:
         "# Check a file with `helmet-agent check-config FILE`.",
     ]
     for path, section in _sections():
-        lines += ["", f"# {section.cls.__doc__}"]
+        lines += ["", *textwrap.wrap(_about(section), 110, initial_indent="# ", subsequent_indent="# ")]
         optional = path == "mining.rules"
         title = f"[[{path}]]" if section.many else f"[{path}]"
         lines.append(f"# {title}" if optional else title)
@@ -102,6 +105,10 @@ def _comment(key: Key) -> str:
 
 def _must_be_given(entry: Field[Any]) -> bool:
     return entry.default is MISSING and entry.default_factory is MISSING
+
+
+def _about(section: Section) -> str:
+    return " ".join((section.cls.__doc__ or "").split())
 
 
 def _sections(cls: type = AgentConfig, at: str = "") -> Iterator[tuple[str, Section]]:

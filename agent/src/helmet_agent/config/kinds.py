@@ -23,7 +23,7 @@ _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _LONGEST_SHOWN = 60
 _LONGEST_TEXT = 4096
-SOURCE_SCHEMES = ("file", "rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "tcp", "srt", "v4l2")
+SOURCE_SCHEMES = ("file", "rtsp", "rtsps", "http", "https")
 
 
 class UnfitValueError(ValueError):
@@ -194,6 +194,9 @@ def source_url() -> Kind[str]:
 
     def read(value: object, base: Path) -> str:
         found = _line(value)
+        if found.startswith("file:"):
+            location = found.removeprefix("file:")
+            return found if location.startswith("/") else f"file:{base / location}"
         scheme = _SCHEME.match(found)
         if scheme is None:
             return found if found.isascii() and found.isdigit() else str(base / found)

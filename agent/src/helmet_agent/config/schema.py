@@ -145,7 +145,10 @@ class ComplianceConfig:
 
 @dataclass(frozen=True)
 class RuleConfig:
-    """A hard-example-mining rule; give one `[[mining.rules]]` table for each."""
+    """A hard-example-mining rule; give one `[[mining.rules]]` table for each.
+
+    Without any, all of this project's own rules run with their defaults, beside the model's.
+    """
 
     name: str = field(
         metadata=required(
@@ -180,9 +183,10 @@ class MiningConfig:
         kinds.integer(0, 100_000), 60, "Most examples that one rule may keep in an hour, where it says nothing else."
     )
     duplicate_distance: int = key(
-        kinds.integer(0, 64),
-        6,
-        "Pictures whose 64-bit perceptual hashes differ in at most so many bits count as the same.",
+        kinds.integer(-1, 64),
+        3,
+        "Pictures of one source whose 64-bit perceptual hashes differ in at most so many bits count as the same; "
+        "-1 keeps them all.",
     )
     jpeg_quality: int = key(kinds.integer(50, 100), 90, "Quality of the pictures kept.")
     rules: tuple[RuleConfig, ...] = sections(RuleConfig, unique="name")
