@@ -15,6 +15,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from helmet_agent.contract import ContractError, FileReference, ModelManifest
+from helmet_agent.detector import probe
 from helmet_agent.errors import ManifestError, ModelError
 from helmet_agent.ports import RawOutput
 from helmet_agent.vision.decode import check_outputs
@@ -24,8 +25,20 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+__all__ = [
+    "FLOAT_NAME",
+    "MANIFEST_NAME",
+    "LiteRtModel",
+    "bundled_model_dir",
+    "load_float_variant",
+    "load_manifest",
+    "load_model",
+    "probe",  # knows nothing of LiteRT, but whoever loads a model wants to try it next
+]
+
 MANIFEST_NAME = "manifest.json"
 FLOAT_NAME = "model_float16.tflite"
+_LONGEST_REASON = 160
 
 
 def bundled_model_dir() -> Path:
@@ -213,4 +226,5 @@ def _type_name(detail: dict[str, Any]) -> str:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    # XNNPACK strings its complaints together without end; the first says enough.
+    return " ".join(str(error).split())[:_LONGEST_REASON] or type(error).__name__

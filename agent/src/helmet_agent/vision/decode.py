@@ -183,7 +183,10 @@ class _Level:
         found = np.flatnonzero(values >= self._cut)
         cells, classes = np.divmod(found, self._classes)
         hits = values[found]
-        scores = self._scores[hits.astype(np.intp) + 128] if quantised else _sigmoid(hits - self._offset)
+        if quantised:
+            scores = self._scores[hits.astype(np.intp) + 128]
+        else:
+            scores = _sigmoid(hits.astype(np.float64) - self._offset)
         passed = scores >= thresholds[classes]
         return scores[passed], classes[passed], cells[passed]
 
@@ -224,9 +227,9 @@ def _best(scores: NDArray[np.float64], limit: int) -> NDArray[np.intp]:
     return able[np.argsort(-scores[able], kind="stable")[:limit]]
 
 
-def _sigmoid(values: NDArray[Any]) -> NDArray[np.float64]:
+def _sigmoid(values: NDArray[np.float64]) -> NDArray[np.float64]:
     # Beyond 60 the result is 0 or 1 to the last bit, and exp stays finite.
-    return 1.0 / (1.0 + np.exp(-np.clip(values.astype(np.float64), -60.0, 60.0)))
+    return 1.0 / (1.0 + np.exp(-np.clip(values, -60.0, 60.0)))
 
 
 def _spell(shapes: Sequence[Sequence[int]]) -> str:
