@@ -156,7 +156,9 @@ def remove_durable(*paths: Path) -> int:
     """
     removed = 0
     for path in paths:
+        # Looked at first, since a read-only file system refuses to remove even what is not there.
         with reported("remove", path), contextlib.suppress(FileNotFoundError):
+            path.lstat()
             path.unlink()
             removed += 1
     if removed:
