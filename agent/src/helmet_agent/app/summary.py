@@ -32,7 +32,7 @@ class Summary:
 
     def observe(self, processed: ProcessedFrame) -> None:
         """Counts one frame."""
-        tally = self.sources.setdefault(processed.report.source, SourceTally())
+        tally = self.sources.setdefault(processed.source, SourceTally())
         tally.frames += 1
         tally.hard += processed.report.hard
         for found in processed.report.detections:
@@ -74,7 +74,7 @@ def align(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 
 def kept(mining: Mapping[str, int]) -> str:
-    """One sentence on what mining kept and why it dropped the rest, from its counters."""
-    dropped = {name.removeprefix("dropped_"): count for name, count in mining.items() if name.startswith("dropped_")}
+    """One sentence on what mining kept and why it left out the rest, from its counters."""
+    dropped = {name.removeprefix("dropped."): count for name, count in mining.items() if name.startswith("dropped.")}
     causes = ", ".join(f"{count} {cause.replace('_', ' ')}" for cause, count in sorted(dropped.items()) if count)
-    return f"{mining.get('kept', 0)} hard examples kept" + (f"; left out: {causes}" if causes else "")
+    return f"{mining.get('kept', 0)} kept" + (f"; left out: {causes}" if causes else "")

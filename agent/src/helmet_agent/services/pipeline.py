@@ -41,6 +41,7 @@ class ProcessedFrame:
     """One frame and all that was made of it.
 
     Attributes:
+        source: the configured name of its source (a folder's pictures are called by their paths in ``frame.source``).
         frame: the picture; observers may keep it, nobody may change it.
         report: the detections as they are written down.
         tracks: the source's tracks after the frame.
@@ -49,6 +50,7 @@ class ProcessedFrame:
         age_seconds: from the frame's arrival to the end of its inference.
     """
 
+    source: str
     frame: Frame
     report: FrameReport
     tracks: TrackUpdate
@@ -187,7 +189,7 @@ class Pipeline:
             return None
         ended = self._clock.monotonic()
         self._failures_in_a_row = 0
-        processed = self._understand(arrival.frame, detector, detections, ended - started, ended)
+        processed = self._understand(arrival, detector, detections, ended - started, ended)
         for observer in self._observers:
             observer.observe(processed)
         return processed
@@ -201,19 +203,20 @@ class Pipeline:
         return detector.infer(prepared, self._min_score)
 
     def _understand(
-        self, frame: Frame, detector: Detector, detections: tuple[Detection, ...], seconds: float, now: float
+        self, arrival: Arrival, detector: Detector, detections: tuple[Detection, ...], seconds: float, now: float
     ) -> ProcessedFrame:
+        frame, source = arrival.frame, arrival.source
         digest = detector.manifest.model.sha256
-        eyes = self._eyes.get(frame.source)
+        eyes = self._eyes.get(source)
         if eyes is None:
-            eyes = self._eyes[frame.source] = self._new_eyes(frame.source)
+            eyes = self._eyes[source] = self._new_eyes(source)
         tracks = eyes.tracking.update(detections, frame.time_seconds)
         events = tuple(eyes.compliance.update(tracks, frame.seq, frame.time_seconds)) if eyes.compliance else ()
         hard = self._mining is not None and self._mining.consider(frame, detections, tracks, digest)
         height, width = frame.image.shape[:2]
         report = FrameReport(frame.source, frame.seq, width, height, digest, hard, detections)
         self._count(report, events, seconds, now - frame.arrived_seconds)
-        return ProcessedFrame(frame, report, tracks, events, seconds, now - frame.arrived_seconds)
+        return ProcessedFrame(source, frame, report, tracks, events, seconds, now - frame.arrived_seconds)
 
     def _count(self, report: FrameReport, events: tuple[ComplianceEvent, ...], seconds: float, age: float) -> None:
         counters = self.counters

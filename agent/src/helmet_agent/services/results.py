@@ -61,7 +61,7 @@ class ResultsStage:
             file.close()
 
     def _write(self, processed: ProcessedFrame) -> None:
-        source = processed.frame.source
+        source = processed.source
         file = self._files.get(source)
         if file is None:
             file = self._files[source] = self._open(source)
