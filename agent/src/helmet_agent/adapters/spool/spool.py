@@ -181,10 +181,10 @@ class Spool:
         """
         with self._using():
             old = self._index.older_than(now - retention_days * _SECONDS_PER_DAY)
-            self._drop(old)
+            self._used -= self._index.remove(old)
             self._counters["expired"] += len(old)
-            if self._unremoved and (left := self._discard(list(self._unremoved))) is not None:
-                raise left
+            if (refused := self._discard({*old, *self._unremoved})) is not None:
+                raise refused
             return len(old)
 
     def stats(self) -> SpoolStats:
