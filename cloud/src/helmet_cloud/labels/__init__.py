@@ -1,6 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The only readers and writers of annotations."""
+"""The only readers and writers of annotations: Sedna's text format, YOLO's, COCO's.
 
+Readers never fail on what a file holds: what cannot be right becomes a ``LabelProblem`` with file, line and reason,
+and is left out. They fail (``SourceMissing``) only where there is no file to read.
+"""
+
+from helmet_cloud.labels.classes import DROP, IGNORE, ClassMap
+from helmet_cloud.labels.coco import read_coco, write_coco
+from helmet_cloud.labels.formats import LabelFormat, picture_folder, read_labels, write_labels
 from helmet_cloud.labels.model import (
     LABELS,
     IgnoreRegion,
@@ -9,5 +16,33 @@ from helmet_cloud.labels.model import (
     LabelProblem,
     LabelSet,
 )
+from helmet_cloud.labels.picture import picture_size, read_picture
+from helmet_cloud.labels.placing import Placing, place_pictures
+from helmet_cloud.labels.sedna import read_sedna, write_sedna
+from helmet_cloud.labels.yolo import read_yolo, write_yolo
 
-__all__ = ["LABELS", "IgnoreRegion", "LabelBox", "LabelProblem", "LabelSet", "LabelledPicture"]
+__all__ = [
+    "DROP",
+    "IGNORE",
+    "LABELS",
+    "ClassMap",
+    "IgnoreRegion",
+    "LabelBox",
+    "LabelFormat",
+    "LabelProblem",
+    "LabelSet",
+    "LabelledPicture",
+    "Placing",
+    "picture_folder",
+    "picture_size",
+    "place_pictures",
+    "read_coco",
+    "read_labels",
+    "read_picture",
+    "read_sedna",
+    "read_yolo",
+    "write_coco",
+    "write_labels",
+    "write_sedna",
+    "write_yolo",
+]

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sedna's text format: one line is one picture, ``relative/path.jpg x1,y1,x2,y2,class ...``.
+
+Corners are whole pixels; the class is an id (or a configured name). Paths are relative to the Dataset file's folder.
+Sedna splits the line at white space, so a path cannot hold any. A line that is only a path is a picture with nothing
+in it. One wrong box spoils its line: a picture that lost a box would teach that there is nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING
+
+from helmet_agent.durable import write_atomic
+from helmet_cloud.labels.checks import (
+    Reading,
+    TooManyProblems,
+    Unfit,
+    checked_box,
+    numbered_lines,
+    picture_below,
+    shown,
+    size_of,
+)
+from helmet_cloud.labels.classes import DROP, IGNORE, ClassMap
+from helmet_cloud.labels.model import LABELS, IgnoreRegion, LabelBox, LabelledPicture, LabelProblem, LabelSet
+from helmet_cloud.labels.writing import PUBLIC_MODE, losses, relative_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from helmet_agent.contract import Box
+
+_BOX = re.compile(r"(-?\d{1,9}),(-?\d{1,9}),(-?\d{1,9}),(-?\d{1,9}),([^,\s]+)", re.ASCII)
+
+
+def read_sedna(
+    file: Path,
+    classes: ClassMap | None = None,
+    *,
+    complete: frozenset[str] = frozenset(LABELS),
+    root: Path | None = None,
+) -> LabelSet:
+    """Reads a Dataset file.
+
+    Args:
+        file: the text file.
+        classes: meaning of ids and names; default: the ids of LABELS.
+        complete: labels of which every object has a box in these pictures.
+        root: folder that the paths are relative to; default: the file's.
+
+    Raises:
+        SourceMissing: the file itself is not there or cannot be read.
+    """
+    meaning = ClassMap() if classes is None else classes
+    folder = file.parent if root is None else root
+    reading = Reading(file, complete)
+    try:
+        for line, text in numbered_lines(file):
+            try:
+                reading.add(_picture(text, meaning, complete, folder))
+            except Unfit as unfit:
+                reading.report(unfit, line)
+    except TooManyProblems:
+        pass
+    return reading.result()
+
+
+def _picture(text: str | Unfit, classes: ClassMap, complete: frozenset[str], folder: Path) -> LabelledPicture:
+    if isinstance(text, Unfit):
+        raise text
+    tokens = text.split()
+    path = picture_below(folder, tokens[0])
+    parsed = [_parse(token, classes) for token in tokens[1:]]  # first: a wrong box is cheaper to find than a picture
+    size = size_of(path)
+    boxes: list[LabelBox] = []
+    ignore: list[IgnoreRegion] = []
+    for corners, label in parsed:
+        box = checked_box(*corners, size)
+        if label == IGNORE:
+            ignore.append(IgnoreRegion(box))
+        elif label != DROP:
+            boxes.append(LabelBox(label, box))
+    return LabelledPicture(path, *size, tuple(boxes), complete, tuple(ignore))
+
+
+def _parse(token: str, classes: ClassMap) -> tuple[Box, str]:
+    found = _BOX.fullmatch(token)
+    if found is None:
+        raise Unfit(f"{shown(token)} is no box x1,y1,x2,y2,class in whole pixels (a path cannot hold white space here)")
+    x1, y1, x2, y2 = (float(edge) for edge in found.group(1, 2, 3, 4))
+    return (x1, y1, x2, y2), classes.by_token(found.group(5))
+
+
+def write_sedna(
+    file: Path, pictures: Sequence[LabelledPicture], labels: tuple[str, ...] = LABELS
+) -> tuple[LabelProblem, ...]:
+    """Writes a Dataset file, whole or not at all.
+
+    Corners are rounded to the nearest pixel; a box that would lose its size grows to the pixels it touches.
+
+    Args:
+        file: the text file; its folder must exist, the pictures must lie below it.
+        pictures: one line each.
+        labels: by class id.
+
+    Returns:
+        What the format cannot carry: pictures outside the folder or with white space in their path are left out;
+        ignore regions and incompleteness are lost.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    lines: list[str] = []
+    problems: list[LabelProblem] = []
+    for picture in pictures:
+        try:
+            lines.append(_line(picture, file.parent, labels))
+        except Unfit as unfit:
+            problems.append(LabelProblem(picture.path, str(unfit)))
+    write_atomic(file, "".join(f"{line}\n" for line in lines).encode(), mode=PUBLIC_MODE)
+    return (*problems, *losses(file, pictures, labels, "Sedna's text format"))
+
+
+def _line(picture: LabelledPicture, folder: Path, labels: tuple[str, ...]) -> str:
+    name = relative_name(picture.path, folder)
+    if name.split() != [name]:
+        raise Unfit("white space in a path cannot be said in this format: rename the picture")
+    return " ".join([name, *(_token(mark, labels) for mark in picture.boxes)])
+
+
+def _token(mark: LabelBox, labels: tuple[str, ...]) -> str:
+    if mark.label not in labels:
+        raise Unfit(f"unknown class {shown(mark.label)}; known are {', '.join(labels)}")
+    edges = [math.floor(edge + 0.5) for edge in mark.box]
+    for low, high in ((0, 2), (1, 3)):
+        if edges[high] <= edges[low]:
+            edges[low], edges[high] = math.floor(mark.box[low]), math.ceil(mark.box[high])
+    return ",".join(str(edge) for edge in (*edges, labels.index(mark.label)))
