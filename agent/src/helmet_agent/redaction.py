@@ -7,10 +7,9 @@ import re
 
 MASK = "***"
 
-# The user part of an address ends at the last "@" before the path: passwords may hold "@" when nobody encoded them.
-_USER_PART = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.-]*://)[^\s/?#]*@", re.IGNORECASE)
-# A password that holds "/", "?" or "#" breaks the address; what stands before the last "@" is hidden all the same.
-_BROKEN_USER_PART = re.compile(r"(?P<scheme>\b(?:rtsps?|https?)://)[^\s@]*:[^\s]*@", re.IGNORECASE)
+# A password that nobody encoded may hold "@", "/", "?" or "#", which breaks the address: all up to the last "@" goes.
+_USER_AND_PASSWORD = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.-]*://)[^\s@]*:\S*@", re.IGNORECASE)
+_USER = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.-]*://)[^\s/?#]*@", re.IGNORECASE)
 _SECRET_PARAMETER = re.compile(
     r"(?P<key>[?&;](?:[a-z0-9_.-]*(?:pass|pwd|secret|token|auth|key|sign|cred)[a-z0-9_.-]*|pw|sig|user(?:name)?|usr|login)=)"
     r"[^&;#\s]*",
@@ -23,6 +22,6 @@ def redact_url(text: str) -> str:
 
     What is left still names the camera: ``rtsp://***@10.0.0.5:554/stream?channel=1&token=***``.
     """
-    text = _USER_PART.sub(rf"\g<scheme>{MASK}@", text)
-    text = _BROKEN_USER_PART.sub(rf"\g<scheme>{MASK}@", text)
+    text = _USER_AND_PASSWORD.sub(rf"\g<scheme>{MASK}@", text)
+    text = _USER.sub(rf"\g<scheme>{MASK}@", text)
     return _SECRET_PARAMETER.sub(rf"\g<key>{MASK}", text)

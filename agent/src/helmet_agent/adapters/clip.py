@@ -84,20 +84,7 @@ class Clip:
             SourceMissing: it is not there, is empty, or is no video.
         """
         self._closed.clear()
-        self._check()
-        capture = cv2.VideoCapture(
-            str(self._path.absolute()), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, _DECODE_THREADS]
-        )
-        if not capture.isOpened():
-            raise SourceMissing(
-                f"{self._path}: not a video that can be read, or cut off before its index; check the file"
-            )
-        self._promised = max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
-        rate = capture.get(cv2.CAP_PROP_FPS)
-        self._frames_per_second = rate if 0 < rate < 1000 else 0.0  # noqa: PLR2004 - a time base, not a frame rate
-        self._frames_this_pass = 0
-        with self._lock:
-            self._capture = capture
+        self._begin()
 
     def grab(self) -> bool:
         """Steps to the next frame without converting its pixels; False at the end.
@@ -113,20 +100,22 @@ class Clip:
             if found:
                 return self._count()
             self._note_the_end()
+            self._release()
             if not self._settings.loop:
                 return False
-            self._release()
-            self.open()
+            self._begin()
         return False
 
-    def retrieve(self) -> Frame:
-        """The frame that was stepped to, in memory of its own.
+    def retrieve(self) -> Frame | None:
+        """The frame that was stepped to, in memory of its own; None once closed.
 
         Raises:
             SourceMissing: its pixels cannot be had.
         """
         with self._lock:
-            found, image = (False, None) if self._capture is None else self._capture.retrieve()
+            if self._capture is None:
+                return None
+            found, image = self._capture.retrieve()
         if not found or image is None:
             raise SourceMissing(f"{self._path}: frame {self._seq - 1} cannot be decoded; check the file")
         return Frame(self.name, self._seq - 1, *self._stamp, cast("BgrImage", image))
@@ -139,6 +128,24 @@ class Clip:
         """Lets go of the file; a read in another thread ends first."""
         self._closed.set()
         self._release()
+
+    def _begin(self) -> None:
+        self._check()
+        capture = cv2.VideoCapture(
+            str(self._path.absolute()), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, _DECODE_THREADS]
+        )
+        if not capture.isOpened():
+            raise SourceMissing(
+                f"{self._path}: not a video that can be read, or cut off before its index; check the file"
+            )
+        self._promised = max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+        rate = capture.get(cv2.CAP_PROP_FPS)
+        self._frames_per_second = rate if 0 < rate < 1000 else 0.0  # noqa: PLR2004 - a time base, not a frame rate
+        self._frames_this_pass = 0
+        with self._lock:
+            self._capture = capture
+        if self._closed.is_set():  # while it opened
+            self._release()
 
     def _check(self) -> None:
         try:
