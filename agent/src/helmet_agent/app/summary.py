@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from helmet_agent.contract import ComplianceEvent
     from helmet_agent.services.pipeline import ProcessedFrame
 
 
@@ -43,6 +44,11 @@ class Summary:
                 tally.violations += 1
             else:
                 tally.violation_seconds += event.duration_seconds or 0.0
+
+    def ended(self, event: ComplianceEvent) -> None:
+        """Counts a violation that ended with the run rather than with a frame."""
+        tally = self.sources.setdefault(event.source, SourceTally())
+        tally.violation_seconds += event.duration_seconds or 0.0
 
     def table(self, labels: tuple[str, ...]) -> str:
         """The counts as aligned text: one line a source, one column a label, and what was kept."""

@@ -83,6 +83,9 @@ class ComplianceRule(Protocol):
     def update(self, update: TrackUpdate, frame: int, time_seconds: float) -> Sequence[ComplianceEvent]:
         """Takes the tracks of the source's next frame."""
 
+    def finish(self, frame: int, time_seconds: float) -> Sequence[ComplianceEvent]:
+        """Ends what is still going on, since no frame will follow the one named."""
+
 
 class Mining(Protocol):
     """Chooses hard examples; see ``services.mining``."""
@@ -104,6 +107,8 @@ class SourceEyes:
 
     tracking: Tracking
     compliance: ComplianceRule | None
+    last_frame: int = 0
+    last_seconds: float = 0.0
 
 
 @dataclass(slots=True)
@@ -144,7 +149,7 @@ class Pipeline:
         self._feed = feed
         self._slot = slot
         self._new_eyes = eyes
-        self._mining = mining
+        self.mining = mining
         self._observers = tuple(observers)
         self._clock = clock
         self._min_score = min_score
@@ -179,6 +184,15 @@ class Pipeline:
         finally:
             arrival.release()
 
+    def finish(self) -> tuple[ComplianceEvent, ...]:
+        """Ends the violations that are still going on; call it when the loop has ended."""
+        return tuple(
+            event
+            for eyes in self._eyes.values()
+            if eyes.compliance is not None
+            for event in eyes.compliance.finish(eyes.last_frame, eyes.last_seconds)
+        )
+
     def _process(self, arrival: Arrival) -> ProcessedFrame | None:
         detector = self._slot.current
         started = self._clock.monotonic()
@@ -210,9 +224,10 @@ class Pipeline:
         eyes = self._eyes.get(source)
         if eyes is None:
             eyes = self._eyes[source] = self._new_eyes(source)
+        eyes.last_frame, eyes.last_seconds = frame.seq, frame.time_seconds
         tracks = eyes.tracking.update(detections, frame.time_seconds)
         events = tuple(eyes.compliance.update(tracks, frame.seq, frame.time_seconds)) if eyes.compliance else ()
-        hard = self._mining is not None and self._mining.consider(frame, detections, tracks, digest)
+        hard = self.mining is not None and self.mining.consider(frame, detections, tracks, digest)
         height, width = frame.image.shape[:2]
         report = FrameReport(frame.source, frame.seq, width, height, digest, hard, detections)
         self._count(report, events, seconds, now - frame.arrived_seconds)

@@ -165,6 +165,9 @@ def test_each_source_has_eyes_of_its_own_and_events_are_counted() -> None:
             del update
             return [ComplianceEvent("e", "violation_started", "s", frame, time_seconds, 1, "helmet-off", 0.5, HEAD.box)]
 
+        def finish(self, frame: int, time_seconds: float) -> Sequence[ComplianceEvent]:
+            return [ComplianceEvent("e", "violation_ended", "s", frame, time_seconds, 1, "helmet-off", 0.5, HEAD.box)]
+
     def eyes(source: str) -> SourceEyes:
         made.append(source)
         return SourceEyes(NoTracking(), OneViolation())
@@ -174,6 +177,10 @@ def test_each_source_has_eyes_of_its_own_and_events_are_counted() -> None:
     pipeline.run(threading.Event())
     assert made == ["gate", "yard"]
     assert pipeline.counters.violations == 6
+    assert [(event.kind, event.frame) for event in pipeline.finish()] == [
+        ("violation_ended", 4),
+        ("violation_ended", 5),
+    ]
 
 
 def test_stop_ends_the_loop_although_frames_are_left() -> None:

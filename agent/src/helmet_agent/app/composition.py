@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Puts the parts together: configuration in, an agent that is ready to run out."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+
+from helmet_agent.adapters.annotated_pictures import AnnotatedPictures
+from helmet_agent.adapters.annotated_video import AnnotatedVideo
+from helmet_agent.adapters.directory_sink import DirectorySink
+from helmet_agent.adapters.event_log import EventLog, EventWriter
+from helmet_agent.adapters.spool import Spool
+from helmet_agent.app.keeping import SpoolAndFolder, mining_rules, mining_stage
+from helmet_agent.app.latest import LatestFrames, draw, jpeg
+from helmet_agent.app.models import load_detector, served_manifest
+from helmet_agent.app.sources import configured_sources
+from helmet_agent.app.summary import Summary
+from helmet_agent.errors import ConfigError
+from helmet_agent.runtime import ModelSlot
+from helmet_agent.services.event_stage import EventStage
+from helmet_agent.services.ingest import Ingest
+from helmet_agent.services.pipeline import Pipeline, SourceEyes
+from helmet_agent.services.results import ResultsStage
+from helmet_agent.vision.compliance import Compliance, ComplianceSettings
+from helmet_agent.vision.tracking import Tracker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from helmet_agent.config import AgentConfig
+    from helmet_agent.ports import BgrImage, Clock, ExampleSink, FrameSource
+    from helmet_agent.services.mining import MiningStage
+    from helmet_agent.services.pipeline import FrameObserver
+    from helmet_agent.services.results import VideoFile
+    from helmet_agent.source_url import SourceSettings
+    from helmet_agent.vision.letterbox import PreparedFrame
+
+VIDEO_RATE = 12.0
+"""Playback rate in frames a second of annotated videos whose source does not tell its own."""
+
+FLUSH_SECONDS = 30.0
+"""How long a batch run may take to write what is still queued; a service has ``STOP_SECONDS``."""
+
+STOP_SECONDS = 1.2
+"""How long a stopping service may take to write what is still queued; SIGTERM to exit is promised in two seconds."""
+
+
+@dataclass
+class Agent:
+    """The parts of an agent; ``close`` in the order that loses nothing.
+
+    Attributes:
+        config: what it was made from.
+        slot: the live model.
+        ingest: the sources, not started yet.
+        pipeline: the inference loop.
+        mining, spool: hard examples, if mining is on.
+        events: the events file, its pictures and its subscribers.
+        results: annotated videos or pictures, if wanted.
+        summary: counts for the closing table.
+        latest: the latest frame of each source, for the preview.
+        batch: every source is read to its end, so every queue waits and nothing is dropped.
+    """
+
+    config: AgentConfig
+    slot: ModelSlot
+    ingest: Ingest
+    pipeline: Pipeline
+    mining: MiningStage | None
+    spool: Spool | None
+    events: EventStage
+    results: ResultsStage | None
+    summary: Summary
+    latest: LatestFrames
+    batch: bool
+
+    def close(self) -> None:
+        """Stops the sources, writes what is queued, closes every file.
+
+        Raises:
+            StorageError: the finished results could not be put in place.
+        """
+        seconds = FLUSH_SECONDS if self.batch else STOP_SECONDS
+        with contextlib.ExitStack() as stack:
+            if self.spool is not None:
+                stack.callback(self.spool.close)
+            if self.results is not None:
+                stack.callback(self.results.close, seconds)
+            stack.callback(self.events.close, seconds)
+            if self.mining is not None:
+                stack.callback(self.mining.close, seconds)
+            stack.callback(self._finish)
+            stack.callback(self.ingest.close)
+
+    def _finish(self) -> None:
+        for event in self.pipeline.finish():
+            self.summary.ended(event)
+            self.events.publish(event, None)
+
+
+def check_composition(config: AgentConfig, clock: Clock) -> None:
+    """Checks what goes beyond the configuration itself: addresses, the model's manifest, rules and their parameters.
+
+    Raises:
+        AgentError: the first thing that cannot work.
+    """
+    configured_sources(config, clock)
+    mining_rules(config, served_manifest(config))
+
+
+def compose(
+    config: AgentConfig,
+    clock: Clock,
+    *,
+    until_eof: bool,
+    observers: Sequence[FrameObserver] = (),
+    sources: Sequence[tuple[FrameSource, SourceSettings]] | None = None,
+) -> Agent:
+    """Makes all parts; nothing is started, no source is opened.
+
+    Args:
+        config: checked.
+        clock: time.
+        until_eof: a run that ends with its files.
+        observers: told of every frame, before the agent's own.
+        sources: instead of the configured ones.
+
+    Raises:
+        AgentError: a part cannot be made: no sources, a bad model, a folder that cannot be written.
+    """
+    cv2.setNumThreads(1)  # pictures are small and sources have their own threads: a pool would only cost
+    chosen = configured_sources(config, clock) if sources is None else list(sources)
+    if not chosen:
+        raise ConfigError("no sources: give at least one [[sources]] table with name and url")
+    batch = until_eof and not any(source.live for source, _ in chosen)
+    slot = ModelSlot(load_detector(config))
+    with contextlib.ExitStack() as undo:
+        spool, mining = _mining(config, slot, clock, undo, blocking=batch)
+        events = _events(config, clock, blocking=batch)
+        undo.callback(events.close, 0.0)
+        results = _results(config, chosen, blocking=batch)
+        summary, latest = Summary(), LatestFrames()
+        ours: list[FrameObserver] = [summary, latest, events]
+        if results is not None:
+            ours.append(results)
+        ingest = Ingest(chosen, _preparing(slot), clock, random.SystemRandom().random, until_eof=until_eof)
+        pipeline = Pipeline(
+            feed=ingest,
+            slot=slot,
+            eyes=lambda source: _eyes(config, source),
+            mining=mining,
+            observers=[*observers, *ours],
+            clock=clock,
+        )
+        undo.pop_all()
+    return Agent(config, slot, ingest, pipeline, mining, spool, events, results, summary, latest, batch)
+
+
+def _preparing(slot: ModelSlot) -> Callable[[BgrImage, PreparedFrame | None], PreparedFrame]:
+    def prepare(image: BgrImage, reuse: PreparedFrame | None) -> PreparedFrame:
+        return slot.current.prepare(image, reuse)
+
+    return prepare
+
+
+def _eyes(config: AgentConfig, source: str) -> SourceEyes:
+    rule = config.compliance
+    if not rule.enabled:
+        return SourceEyes(Tracker(), None)
+    settings = ComplianceSettings(rule.frames_needed, rule.window, rule.require_person)
+    return SourceEyes(Tracker(), Compliance(source, settings))
+
+
+def _mining(
+    config: AgentConfig, slot: ModelSlot, clock: Clock, undo: contextlib.ExitStack, *, blocking: bool
+) -> tuple[Spool | None, MiningStage | None]:
+    if not config.mining.enabled:
+        return None, None
+    rules = mining_rules(config, slot.current.manifest)
+    spool = Spool(config.node.data_dir / "spool", config.spool.quota)
+    undo.callback(spool.close)
+    spool.expire(clock.now(), config.spool.retention_days)
+    sink: ExampleSink = spool
+    if config.sink.directory is not None:
+        sink = SpoolAndFolder(spool, DirectorySink(config.sink.directory))
+    stage = mining_stage(config, rules, sink, clock, blocking=blocking)
+    undo.callback(stage.close, 0.0)
+    return spool, stage
+
+
+def _events(config: AgentConfig, clock: Clock, *, blocking: bool) -> EventStage:
+    settings = config.events
+    log = EventLog(
+        config.node.data_dir / "events", settings.quota, settings.snapshot_quota, retention_days=settings.retention_days
+    )
+    return EventStage(EventWriter(log, clock, blocking=blocking), jpeg if settings.snapshots else None)
+
+
+def _results(
+    config: AgentConfig, sources: Sequence[tuple[FrameSource, SourceSettings]], *, blocking: bool
+) -> ResultsStage | None:
+    folder = config.results.directory
+    if folder is None:
+        return None
+    if not config.results.video:
+        return ResultsStage(lambda source: AnnotatedPictures(folder, source), draw, blocking=blocking)
+    by_name = {settings.display_name: source for source, settings in sources}
+
+    def open_video(name: str) -> VideoFile:
+        return AnnotatedVideo(folder, name, getattr(by_name.get(name), "frames_per_second", 0.0) or VIDEO_RATE)
+
+    return ResultsStage(open_video, draw, blocking=blocking)

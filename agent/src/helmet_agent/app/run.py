@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``helmet-agent run``: the agent's life from start to exit code."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING, TextIO
+
+import structlog
+
+from helmet_agent.app.composition import Agent, compose
+from helmet_agent.app.housekeeping import Housekeeping
+from helmet_agent.app.memory import watch_memory
+from helmet_agent.app.node import STUCK_SECONDS, Node
+from helmet_agent.app.progress import Progress
+from helmet_agent.app.summary import kept
+from helmet_agent.app.system_clock import SystemClock
+from helmet_agent.errors import EXIT_FAILED, EXIT_OK, EXIT_RESTART
+from helmet_agent.logs import configure_logging
+from helmet_agent.systemd import Notifier, Watchdog, watchdog_interval
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from helmet_agent.api.server import ApiServer
+    from helmet_agent.config import AgentConfig
+    from helmet_agent.ports import Clock
+    from helmet_agent.services.pipeline import FrameObserver, ProcessedFrame
+
+API_WAITS_SECONDS = 2.0
+"""So long the node's API waits for a first frame before it is loaded."""
+
+_log = structlog.get_logger(__name__)
+
+
+def run_agent(config: AgentConfig, *, until_eof: bool, frames_to: TextIO | None = None) -> int:
+    """Runs until a signal, the end of all files, the memory limit, or an error; returns the exit code.
+
+    Args:
+        config: checked.
+        until_eof: stop when every file and folder was read to its end.
+        frames_to: where one JSON object a frame is printed, if anywhere.
+
+    Raises:
+        AgentError: it cannot start, or cannot go on.
+    """
+    configure_logging(config.log.level, config.log.format)
+    clock = SystemClock()
+    notifier = Notifier()
+    observers: list[FrameObserver] = []
+    progress = None
+    if frames_to is not None:
+        observers.append(_JsonLines(frames_to))
+    elif until_eof:
+        progress = Progress(sys.stderr, clock)
+        observers.append(progress)
+    first = _FirstFrame()
+    agent = compose(config, clock, until_eof=until_eof, observers=[first, *observers])
+    life = _Life(agent, clock, notifier, first.seen)
+    try:
+        life.run()
+    finally:
+        if progress is not None:
+            progress.close()
+        life.close()
+    if until_eof and frames_to is None:
+        _tell(agent)
+    if life.restart_wanted:
+        return EXIT_RESTART
+    for failure in agent.ingest.failures:
+        sys.stderr.write(f"helmet-agent: {failure}\n")
+    return EXIT_FAILED if until_eof and agent.ingest.failures else EXIT_OK
+
+
+class _Life:
+    """Starts everything in order, and ends it in the order that loses nothing."""
+
+    def __init__(self, agent: Agent, clock: Clock, notifier: Notifier, first_frame: threading.Event) -> None:
+        self._agent = agent
+        self._first_frame = first_frame
+        self._notifier = notifier
+        self._stop = threading.Event()
+        self._node = Node(agent, clock)
+        self.restart_wanted = False
+        self._api: ApiServer | None = None
+        self._api_error: Exception | None = None
+        self._watchdog = Watchdog(self._node.beats, STUCK_SECONDS, notifier, watchdog_interval())
+        self._memory = watch_memory(agent, self._node, self._leave_for_restart)
+        self._housekeeping = Housekeeping(agent, clock)
+        agent.events.add_listener(self._node.events.publish)
+
+    def run(self) -> None:
+        """Runs the inference loop on this thread.
+
+        Raises:
+            AgentError: the API's port is taken, or the model fails on frame after frame.
+        """
+        previous = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            self._agent.ingest.start()
+            threading.Thread(target=self._start_api, name="api start", daemon=True).start()
+            self._memory.start()
+            self._housekeeping.start()
+            self._node.started()
+            self._notifier.ready(f"watching {len(self._agent.config.sources)} sources")
+            self._watchdog.start()
+            self._agent.pipeline.run(self._stop)
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+        if self._api_error is not None:
+            raise self._api_error
+
+    def close(self) -> None:
+        """Ends everything."""
+        self._node.stopping()
+        self._notifier.stopping("writing what is queued")
+        self._watchdog.stop()
+        self._memory.stop()
+        self._housekeeping.stop()
+        try:
+            self._agent.close()
+        finally:
+            if self._api is not None:
+                self._api.stop()
+
+    def _start_api(self) -> None:
+        if not self._agent.config.api.enabled:
+            return
+        # Its libraries take longer to load than the model; the first frame comes first, unless no camera answers.
+        self._first_frame.wait(API_WAITS_SECONDS)
+        try:
+            from helmet_agent.app.serving import start_api  # noqa: PLC0415 - loads FastAPI
+
+            self._api = start_api(self._agent.config.api, self._node)
+        except Exception as error:
+            self._api_error = error
+            self._stop.set()
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        _log.info("asked to stop", signal=signal.Signals(number).name)
+        self._stop.set()
+
+    def _leave_for_restart(self) -> None:
+        self.restart_wanted = True
+        self._stop.set()
+
+
+class _FirstFrame:
+    """Notices the first frame; a ``FrameObserver``."""
+
+    def __init__(self) -> None:
+        self.seen = threading.Event()
+
+    def observe(self, _processed: ProcessedFrame) -> None:
+        self.seen.set()
+
+
+class _JsonLines:
+    """Prints one JSON object a frame; a ``FrameObserver``."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+
+    def observe(self, processed: ProcessedFrame) -> None:
+        self._out.write(json.dumps(processed.report.to_json()) + "\n")
+        self._out.flush()
+
+
+def _tell(agent: Agent) -> None:
+    """The closing table of a batch run, and where its results lie."""
+    config = agent.config
+    inference = agent.pipeline.inference.summary()
+    lines = ["", agent.summary.table(agent.slot.current.manifest.labels), ""]
+    lines.append(f"inference  {1000 * inference.median_seconds:.1f} ms a frame (median)")
+    lines.append(f"events     {config.node.data_dir / 'events' / 'events.jsonl'}")
+    if agent.mining is not None:
+        where = config.sink.directory or config.node.data_dir / "spool"
+        lines.append(f"examples   {where}   ({kept(agent.mining.counters())})")
+    if config.results.directory is not None:
+        lines.append(f"results    {config.results.directory}")
+    sys.stdout.write("\n".join(lines) + "\n")
