@@ -69,7 +69,7 @@ def test_who_is_given_up_earlier_is_hard_then() -> None:
 @pytest.mark.parametrize(
     "box",
     [
-        (20.0, 200.0, 120.0, 500.0),
+        (10.0, 200.0, 110.0, 500.0),
         (600.0, 10.0, 700.0, 300.0),
         (1200.0, 200.0, 1270.0, 500.0),
         (600.0, 400.0, 700.0, 715.0),
@@ -90,6 +90,14 @@ def test_who_goes_behind_somebody_is_not_hard() -> None:
     beside = Detection("person", 0.9, (690.0, 180.0, 800.0, 520.0))
     assert TrackLost().judge(frame(track(missed=2), shown=(over,))) is None
     assert TrackLost().judge(frame(track(missed=2), shown=(beside,))) is not None
+
+
+def test_a_head_does_not_hide_behind_its_own_person_but_behind_another_head() -> None:
+    head = track(label="helmet-off", box=(630.0, 210.0, 670.0, 260.0), missed=2)
+    person = Detection("person", 0.9, MIDDLE)
+    other = Detection("helmet-on", 0.9, (625.0, 205.0, 672.0, 262.0))
+    assert TrackLost().judge(frame(head, shown=(person,))) is not None
+    assert TrackLost().judge(frame(head, shown=(person, other))) is None
 
 
 def test_a_score_that_falls_is_hard_by_how_far() -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from helmet_agent.vision.mining.boxes import at_border, covered
 from helmet_agent.vision.mining.parameters import number, whole
 from helmet_agent.vision.mining.rule import Verdict
+from helmet_agent.vision.tracking import group_of
 
 if TYPE_CHECKING:
     from helmet_agent.vision.mining.rule import RuleContext
@@ -23,8 +24,8 @@ class TrackLost:
     People leave a picture over its border or behind something. Whoever vanishes in the middle of it was most likely
     missed by the model. The frame is taken once a gap, when it is ``missed_frames`` long (earlier when the tracker
     gives up sooner): soon enough that the person still stands there, late enough to let pass what flickers for a
-    single frame. A track whose expected place is covered by a box that the model does show has gone behind it, or goes
-    on under another number: no verdict.
+    single frame. Where the model shows another of its kind in the expected place, the track has gone behind that one or
+    goes on under another number: no verdict. (Of its kind: every head lies in its own person's box.)
 
     The verdict's value is the track's mean score before it vanished, in [0, 1]: the surer the model was, the stranger
     its silence.
@@ -32,14 +33,15 @@ class TrackLost:
     Parameters:
         min_hits: matches that make a track steady (2..10000).
         missed_frames: length of the gap in processed frames (1..100).
-        border: width of the border zone, as a share of the picture's smaller side (0..0.5).
-        covered: share of the expected box under a shown box that explains the gap (0..1).
+        border: width of the border zone, as a share of the picture's smaller side (0..0.5). It may be narrow: a track
+            that leaves is expected further and further outside.
+        covered: share of the expected box under a shown one that explains the gap (0..1).
     """
 
     name: ClassVar[str] = "TrackLost"
     min_hits: int = whole(8, 2, 10_000)
     missed_frames: int = whole(2, 1, 100)
-    border: float = number(0.05, 0.0, 0.5)
+    border: float = number(0.02, 0.0, 0.5)
     covered: float = number(0.5)
 
     def judge(self, context: RuleContext) -> Verdict | None:
@@ -54,5 +56,9 @@ class TrackLost:
             track.hits >= self.min_hits
             and len(track.scores) > 0
             and not at_border(track.box, context.width, context.height, self.border)
-            and not any(covered(track.box, found.box) >= self.covered for found in context.detections)
+            and not any(
+                covered(track.box, found.box) >= self.covered
+                for found in context.detections
+                if group_of(found.label) == group_of(track.label)
+            )
         )
