@@ -18,7 +18,7 @@ from helmet_cloud.labels.model import (
 )
 from helmet_cloud.labels.picture import picture_size, read_picture
 from helmet_cloud.labels.placing import Placing, place_pictures
-from helmet_cloud.labels.sedna import read_sedna, write_sedna
+from helmet_cloud.labels.sedna import append_sedna, read_sedna, write_sedna
 from helmet_cloud.labels.yolo import read_yolo, write_yolo
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "LabelSet",
     "LabelledPicture",
     "Placing",
+    "append_sedna",
     "picture_folder",
     "picture_size",
     "place_pictures",

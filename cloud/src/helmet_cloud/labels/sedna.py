@@ -12,7 +12,7 @@ import math
 import re
 from typing import TYPE_CHECKING
 
-from helmet_agent.durable import write_atomic
+from helmet_agent.durable import reported, write_atomic
 from helmet_cloud.labels.checks import (
     Reading,
     TooManyProblems,
@@ -113,14 +113,44 @@ def write_sedna(
     Raises:
         StorageError: the file cannot be written.
     """
+    return _write(file, b"", pictures, labels)
+
+
+def append_sedna(
+    file: Path, pictures: Sequence[LabelledPicture], labels: tuple[str, ...] = LABELS
+) -> tuple[LabelProblem, ...]:
+    """Adds lines to a Dataset file, whole or not at all; its present lines stay as they are, byte by byte.
+
+    Returns:
+        As ``write_sedna``; pictures that the file names already are left out too.
+
+    Raises:
+        StorageError: the file cannot be read or written.
+    """
+    with reported("read", file):
+        present = file.read_bytes() if file.exists() else b""
+    if present and not present.endswith(b"\n"):
+        present += b"\n"
+    return _write(file, present, pictures, labels)
+
+
+def _write(
+    file: Path, present: bytes, pictures: Sequence[LabelledPicture], labels: tuple[str, ...]
+) -> tuple[LabelProblem, ...]:
+    named = {line.split()[0] for line in present.decode(errors="replace").splitlines() if line.strip()}
     lines: list[str] = []
     problems: list[LabelProblem] = []
     for picture in pictures:
         try:
-            lines.append(_line(picture, file.parent, labels))
+            line = _line(picture, file.parent, labels)
         except Unfit as unfit:
             problems.append(LabelProblem(picture.path, str(unfit)))
-    write_atomic(file, "".join(f"{line}\n" for line in lines).encode(), mode=PUBLIC_MODE)
+            continue
+        if line.split(" ", 1)[0] in named:
+            problems.append(LabelProblem(picture.path, f"is in {file} already"))
+        else:
+            lines.append(f"{line}\n")
+    write_atomic(file, present + "".join(lines).encode(), mode=PUBLIC_MODE)
     return (*problems, *losses(file, pictures, labels, "Sedna's text format"))
 
 
