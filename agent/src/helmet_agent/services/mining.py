@@ -126,11 +126,12 @@ class MiningStage:
         """
         height, width = frame.image.shape[:2]
         context = RuleContext(detections, width, height, frame.time_seconds, tracks)
-        verdicts = [verdict for rule in self._rules if (verdict := rule.judge(context)) is not None]
+        rules = enumerate(self._rules)
+        verdicts = {rank: verdict for rank, rule in rules if (verdict := rule.judge(context)) is not None}
         self._count("considered")
         if not verdicts:
             return False
-        self._count("hard", *(f"hard.{verdict.rule}" for verdict in verdicts))
+        self._count("hard", *(f"hard.{verdict.rule}" for verdict in verdicts.values()))
         dropped = self._admit(frame, tuple(detections), model_digest, verdicts)
         if dropped:
             self._count(f"dropped.{dropped}")
@@ -164,31 +165,33 @@ class MiningStage:
         return not self._abandoned
 
     def _admit(
-        self, frame: Frame, detections: tuple[Detection, ...], model: str, verdicts: list[Verdict]
+        self, frame: Frame, detections: tuple[Detection, ...], model: str, verdicts: dict[int, Verdict]
     ) -> str | None:
-        """Queues the frame, or says why not. The cheap questions come first; nothing is spent on what is dropped."""
+        """Queues the frame, or says why not. The cheap questions come first; nothing is spent on what is dropped.
+
+        ``verdicts`` has them by their rule's rank, in the order of precedence.
+        """
         if self._closed:
             return "closed"
         if self._shedding:
             return "shed"
         now = self._clock.monotonic()
-        rule = self._budget.first_with_budget([verdict.rule for verdict in verdicts], now)
-        if rule is None:
+        rank = next((rank for rank, each in verdicts.items() if self._budget.available(each.rule, now)), None)
+        if rank is None:
             return "budget"
         while self._lost:
             self._dedup.forget(*self._lost.popleft())
         image_hash = dhash(frame.image)
-        if self._dedup.seen(frame.source, image_hash, now):
+        if self._dedup.seen(frame.source, image_hash, now, rank):
             return "duplicate"
-        verdict = next(each for each in verdicts if each.rule == rule)
         with self._lock:
             self._pending += 1
-        if not self._worker.submit(_Chosen(frame, detections, model, verdict, image_hash)):
+        if not self._worker.submit(_Chosen(frame, detections, model, verdicts[rank], image_hash)):
             with self._lock:
                 self._pending -= 1
             return "queue_full"
-        self._budget.spend(rule, now)
-        self._dedup.remember(frame.source, image_hash, now)
+        self._budget.spend(verdicts[rank].rule, now)
+        self._dedup.remember(frame.source, image_hash, now, rank)
         return None
 
     def _keep(self, chosen: _Chosen) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helmet_agent.contract import Detection
@@ -100,6 +100,7 @@ def detections(draw: st.DrawFn) -> Detection:
 
 
 @given(found=st.lists(detections(), max_size=10), seed=st.randoms(use_true_random=False))
+@settings(deadline=None)
 def test_the_order_of_the_boxes_does_not_matter(found: list[Detection], seed: random.Random) -> None:
     shuffled = list(found)
     seed.shuffle(shuffled)

@@ -4,7 +4,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helmet_agent.contract import Detection
@@ -86,6 +86,7 @@ def test_the_value_is_the_share_of_unsure_boxes() -> None:
 
 
 @given(scores=st.lists(st.floats(-0.2, 1.2) | st.just(math.nan), max_size=12), img=SHARE, box=SHARE)
+@settings(deadline=None)
 def test_it_is_the_definition(scores: list[float], img: float, box: float) -> None:
     hard = (
         len(scores) > 0

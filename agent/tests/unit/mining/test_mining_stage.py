@@ -219,6 +219,17 @@ def test_a_near_duplicate_is_dropped_and_costs_no_budget(build: Build) -> None:
     assert settled(stage)["dropped.duplicate"] == 4
 
 
+def test_a_rule_with_precedence_may_keep_what_a_common_one_kept_but_not_the_other_way_round(build: Build) -> None:
+    sink = MemorySink()
+    stage = build(sink, rules=[rule("HeadWithoutPerson"), rule("IBT")], blocking=True)
+    head = Detection("helmet-on", 0.7, (60.0, 10.0, 70.0, 20.0))
+    for seq, detections in enumerate(([UNSURE], [UNSURE, head], [UNSURE, head], [UNSURE])):
+        stage.consider(frame(seq, picture(1) + np.uint8(seq)), detections, NOBODY, DIGEST)
+    stage.close(20.0)
+    assert [(record.frame, record.rule) for record in sink.records] == [(0, "IBT"), (1, "HeadWithoutPerson")]
+    assert settled(stage)["dropped.duplicate"] == 2
+
+
 def test_two_sources_may_show_the_same(build: Build) -> None:
     sink = MemorySink()
     stage = build(sink, blocking=True)

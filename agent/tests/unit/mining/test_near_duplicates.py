@@ -25,13 +25,14 @@ def scene(seed: int, height: int = 432, width: int = 768) -> NDArray[np.uint8]:
 
 
 @given(picture=PICTURES)
+@settings(deadline=None)
 def test_the_same_picture_has_the_same_hash_of_64_bits(picture: NDArray[np.uint8]) -> None:
     assert dhash(picture) == dhash(picture.copy())
     assert 0 <= dhash(picture) < 1 << 64
 
 
 @given(seed=st.integers(0, 1000), shift=st.integers(-30, 30))
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 def test_brighter_and_darker_pictures_stay_the_same(seed: int, shift: int) -> None:
     picture = scene(seed)
     shifted = np.clip(picture.astype(np.int16) + shift, 0, 255).astype(np.uint8)
@@ -85,6 +86,12 @@ def test_asking_is_not_remembering() -> None:
     memory = NearDuplicates()
     assert not memory.seen("gate", 7, 0.0)
     assert not memory.seen("gate", 7, 0.0)
+
+
+def test_a_rare_rule_is_not_shadowed_by_what_a_common_one_kept() -> None:
+    memory = NearDuplicates()
+    memory.remember("gate", 7, 0.0, rank=1)
+    assert [memory.seen("gate", 7, 0.0, rank) for rank in (0, 1, 2)] == [False, True, True]
 
 
 def test_only_the_latest_are_remembered_and_not_for_ever() -> None:

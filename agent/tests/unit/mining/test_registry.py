@@ -5,7 +5,7 @@ import math
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helmet_agent.contract import ContractError, MiningRule
@@ -81,6 +81,7 @@ def test_what_cannot_be_right_is_refused_by_name(rule: MiningRule, words: list[s
 
 
 @given(text=st.text(max_size=12))
+@settings(deadline=None)
 def test_any_text_is_a_share_or_refused(text: str) -> None:
     try:
         rule = create(MiningRule("Threshold", {"threshold": text}), never)

@@ -6,7 +6,7 @@ import random
 from itertools import repeat
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from helmet_agent.contract import Detection
@@ -36,6 +36,7 @@ def test_threshold_finds_nothing_hard_where_there_is_no_mean(scores: tuple[float
 
 
 @given(scores=st.lists(SHARE, min_size=1, max_size=12), threshold=SHARE)
+@settings(deadline=None)
 def test_threshold_is_the_definition(scores: list[float], threshold: float) -> None:
     mean = sum(scores) / len(scores)
     assume(abs(mean - threshold) > 1e-12)
@@ -43,6 +44,7 @@ def test_threshold_is_the_definition(scores: list[float], threshold: float) -> N
 
 
 @given(scores=st.lists(st.floats(1e-6, 1.0), min_size=2, max_size=12), threshold=SHARE)
+@settings(deadline=None)
 def test_cross_entropy_is_the_definition_where_sedna_has_one(scores: list[float], threshold: float) -> None:
     confidence = 1 + sum(score * math.log(score) for score in scores) / math.log(len(scores))
     assume(abs(confidence - threshold) > 1e-12)
@@ -75,6 +77,7 @@ def test_cross_entropy_finds_nothing_hard_in_what_cannot_be(scores: tuple[float,
 
 
 @given(scores=st.lists(SHARE, max_size=12), seed=st.randoms(use_true_random=False))
+@settings(deadline=None)
 def test_the_order_of_the_boxes_does_not_matter(scores: list[float], seed: random.Random) -> None:
     shuffled = list(scores)
     seed.shuffle(shuffled)

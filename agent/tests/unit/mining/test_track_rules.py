@@ -5,7 +5,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helmet_agent.contract import Detection
@@ -171,6 +171,7 @@ TRACKS = st.builds(
 
 
 @given(tracks=st.lists(TRACKS, max_size=6), seed=st.randoms(use_true_random=False))
+@settings(deadline=None)
 def test_the_order_of_tracks_does_not_matter_and_judging_has_no_memory(
     tracks: list[Track], seed: random.Random
 ) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 _HOUR_SECONDS = 3600.0
 _ROUNDING = 1e-9  # refills are sums of rounded numbers; the limit must hold all the same
@@ -82,9 +82,9 @@ class RuleBudgets:
         self._limits = dict(per_rule or {})
         self._buckets: dict[str, TokenBucket] = {}
 
-    def first_with_budget(self, rules: Iterable[str], now_seconds: float) -> str | None:
-        """The first of the rules that may keep an example now; takes nothing."""
-        return next((rule for rule in rules if self._bucket(rule).available(now_seconds)), None)
+    def available(self, rule: str, now_seconds: float) -> bool:
+        """Whether a rule may keep an example now; takes nothing."""
+        return self._bucket(rule).available(now_seconds)
 
     def spend(self, rule: str, now_seconds: float) -> bool:
         """Takes one from a rule's budget; False when it has none."""

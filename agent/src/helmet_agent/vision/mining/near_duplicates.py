@@ -47,6 +47,9 @@ def hamming(a: int, b: int) -> int:
 class NearDuplicates:
     """Remembers the hashes of what each source kept last.
 
+    A frame is a duplicate only of those kept by a rule of its own precedence or a higher one: the hash is too coarse
+    to see the head that a rare rule misses, and the common rules have kept a frame of nearly every scene.
+
     Args:
         limit: hashes that differ in at most so many bits show the same picture (0..64; -1 switches the check off).
         remembered: how many hashes a source keeps.
@@ -58,20 +61,27 @@ class NearDuplicates:
         self._limit = limit
         self._remembered = remembered
         self._forget_seconds = forget_seconds
-        self._kept: dict[str, deque[tuple[float, int]]] = {}
+        self._kept: dict[str, deque[tuple[float, int, int]]] = {}
 
-    def seen(self, source: str, image_hash: int, now_seconds: float) -> bool:
-        """Whether the source kept such a picture lately; ``now_seconds`` is the monotonic clock."""
+    def seen(self, source: str, image_hash: int, now_seconds: float, rank: int = 0) -> bool:
+        """Whether the source kept such a picture lately.
+
+        Args:
+            source: the source's name.
+            image_hash: the picture's ``dhash``.
+            now_seconds: the monotonic clock.
+            rank: place of the rule that chose it in the order of precedence, 0 for the first.
+        """
         kept = self._kept.get(source)
         if not kept:
             return False
         while kept and now_seconds - kept[0][0] >= self._forget_seconds:
             kept.popleft()
-        return any(hamming(image_hash, other) <= self._limit for _, other in kept)
+        return any(above <= rank and hamming(image_hash, other) <= self._limit for _, other, above in kept)
 
-    def remember(self, source: str, image_hash: int, now_seconds: float) -> None:
-        """Takes note of a picture that is kept."""
-        self._kept.setdefault(source, deque(maxlen=self._remembered)).append((now_seconds, image_hash))
+    def remember(self, source: str, image_hash: int, now_seconds: float, rank: int = 0) -> None:
+        """Takes note of a picture that is kept; arguments as in ``seen``."""
+        self._kept.setdefault(source, deque(maxlen=self._remembered)).append((now_seconds, image_hash, rank))
 
     def forget(self, source: str, image_hash: int) -> None:
         """Takes a picture back that could not be kept after all."""
