@@ -145,6 +145,14 @@ def test_what_is_no_coco_file_is_said(data: Path, content: str, reason: str) -> 
     assert reason in found.problems[0].reason
 
 
+def test_names_from_a_file_cannot_break_lines_or_command_the_terminal(data: Path) -> None:
+    content = document()
+    content["images"][0]["file_name"] = "a\n/x:1: all well\x1b[2J.jpg"
+    (problem,) = read(data, content).problems
+    assert str(problem).isprintable()
+    assert "\\n/x:1: all well\\x1b[2J" in str(problem)
+
+
 def test_the_line_of_a_json_error_is_named(data: Path) -> None:
     (problem,) = read(data, '{"images": [],\n  oops').problems
     assert str(problem).startswith(f"{data / 'labels.json'}:2: ")

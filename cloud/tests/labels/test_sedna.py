@@ -63,6 +63,7 @@ def test_a_byte_order_mark_and_a_missing_last_newline_do_no_harm(data: Path) -> 
         ("images/a.jpg \u0661,2,3,4,0", "is no box"),
         ("images/a.jpg 1,2,3,4,4", "unknown class '4'; known are 0 person, 1 helmet, 2 helmet-on, 3 helmet-off"),
         ("images/a.jpg 1,2,3,4,-1", "unknown class '-1'"),
+        ("images/a.jpg 1,2,3,4,0000000000001", "unknown class"),
         ("images/a.jpg 1,2,3,4,vest", "unknown class 'vest'; known are person, helmet, helmet-on, helmet-off"),
         ("images/a.jpg 9,2,3,4,0", "has no size"),
         ("images/a.jpg 3,2,3,4,0", "has no size"),

@@ -120,6 +120,8 @@ def test_a_picture_that_cannot_be_read_is_reported(data: Path) -> None:
 def test_a_missing_folder_is_an_error_of_its_own(data: Path) -> None:
     with pytest.raises(SourceMissing, match="no such folder"):
         read_yolo(data / "none")
+    with pytest.raises(SourceMissing, match="no folder labels/ with text files beside images/"):
+        read_yolo(data)
 
 
 def test_sets_labelled_for_heads_only_say_so(data: Path) -> None:

@@ -18,6 +18,9 @@ IGNORE = "ignore"
 DROP = "drop"
 """Meaning of a class whose boxes are knowingly not used."""
 
+_ID_DIGITS = 9
+_NO_ID = 10**_ID_DIGITS
+
 
 @dataclass(frozen=True, slots=True)
 class ClassMap:
@@ -67,7 +70,7 @@ class ClassMap:
             Unfit: it is neither.
         """
         if token.isascii() and token.isdigit():
-            return self.by_id(int(token[:9]))
+            return self.by_id(int(token) if len(token) <= _ID_DIGITS else _NO_ID)
         return self.by_name(token)
 
 

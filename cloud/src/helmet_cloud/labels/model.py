@@ -78,10 +78,12 @@ class LabelProblem:
     line: int | None = None
     item: str | None = None
 
-    def __str__(self) -> str:
+    def __str__(self) -> str:  # one line, whatever the file holds
         where = f":{self.line}" if self.line is not None else ""
         item = f" {self.item}:" if self.item else ""
-        return f"{self.file}{where}:{item} {self.reason}"
+        text = f"{self.file}{where}:{item} {self.reason}"
+        # names come from other people's files: neither line breaks nor terminal commands may come through
+        return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,13 +50,15 @@ def read_yolo(
         annotations: name of the folder beside ``images/`` that holds the text files.
 
     Raises:
-        SourceMissing: the folder is not there or cannot be read.
+        SourceMissing: the folder or its text files' folder is not there or cannot be read.
     """
     if not folder.is_dir():
         raise SourceMissing(f"no such folder: {folder}")
     parted = (folder / PICTURES).is_dir()
     pictures = folder / PICTURES if parted else folder
     texts = folder / annotations if parted else folder
+    if not texts.is_dir():
+        raise SourceMissing(f"no folder {annotations}/ with text files beside {PICTURES}/: {folder}")
     reading = Reading(folder, complete)
     owners: dict[Path, Path] = {}
     try:
@@ -73,7 +75,7 @@ def read_yolo(
                 reading.add(_picture(reading, path, text, meaning))
             except (Unfit, SourceMissing) as unfit:
                 reading.report(str(unfit), file=text)
-        for text in _files(texts) if texts.is_dir() else ():
+        for text in _files(texts):
             if text.suffix == ".txt" and text not in owners and text.name != NAMES:
                 reading.report("no picture belongs to this file", file=text)
     except TooManyProblems:
@@ -165,7 +167,8 @@ def write_yolo(
         StorageError: something cannot be written.
     """
     problems: list[LabelProblem] = []
-    groups: dict[Path, dict[str, bytes]] = {folder: {NAMES: "".join(f"{name}\n" for name in labels).encode()}}
+    names = "".join(f"{name}\n" for name in labels).encode()
+    groups: dict[Path, dict[str, bytes]] = {folder: {NAMES: names}, folder / ANNOTATIONS: {}}
     for picture in pictures:
         try:
             name = relative_name(picture.path, folder / PICTURES)
