@@ -14,6 +14,7 @@ from helmet_agent.app.system_clock import SystemClock
 from helmet_agent.contract import ContractError, FrameReport
 from helmet_agent.detector import HelmetDetector
 from helmet_agent.errors import EXIT_FAILED, EXIT_OK, ManifestError, SourceError
+from helmet_agent.logs import configure_logging
 from helmet_agent.source_url import SourceSettings
 from helmet_agent.vision.mining.registry import create
 from helmet_agent.vision.mining.rule import RuleContext
@@ -43,6 +44,7 @@ def detect(
     Raises:
         ModelError: the model cannot be served.
     """
+    configure_logging("warning")
     loaded = load_model(model or bundled_model_dir(), threads)
     detector = HelmetDetector(loaded)
     try:

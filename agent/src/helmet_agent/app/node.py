@@ -10,6 +10,7 @@ from helmet_agent import __version__
 from helmet_agent.api.broadcast import EventBroadcast
 from helmet_agent.api.preview import PreviewDesk
 from helmet_agent.app.latest import jpeg
+from helmet_agent.app.memory import memory_status
 from helmet_agent.app.snapshot import (
     ingest_statuses,
     latency_status,
@@ -18,7 +19,7 @@ from helmet_agent.app.snapshot import (
     source_problems,
     spool_status,
 )
-from helmet_agent.status import EventStatus, Health, MemoryStatus, NodeSnapshot, Problem, Severity
+from helmet_agent.status import EventStatus, Health, NodeSnapshot, Problem, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from helmet_agent.app.composition import Agent
     from helmet_agent.contract import ModelManifest
     from helmet_agent.ports import Clock
+    from helmet_agent.services.governor_loop import GovernorLoop
+    from helmet_agent.status import MemoryStatus
 
 STUCK_SECONDS = 15.0
 """A stage loop that has not turned for so long stands still; longer than any wait inside one."""
@@ -48,7 +51,7 @@ class Node:
         self._started = clock.now()
         self._warm = threading.Event()
         self._stopping = threading.Event()
-        self._memory: MemoryStatus | None = None
+        self._governor: GovernorLoop | None = None
         self._lost = 0
         self._lost_at = 0.0
         self.events = EventBroadcast()
@@ -62,9 +65,9 @@ class Node:
         """The agent has begun to stop."""
         self._stopping.set()
 
-    def set_memory(self, memory: MemoryStatus) -> None:
-        """What the governor last saw and decided."""
-        self._memory = memory
+    def watch_memory(self, governor: GovernorLoop) -> None:
+        """Asks this governor for the state of memory from now on."""
+        self._governor = governor
 
     def manifest(self) -> ModelManifest:
         """The live model's manifest."""
@@ -110,7 +113,7 @@ class Node:
             mining=None if agent.mining is None else mining_status(agent.mining.counters()),
             spool=None if agent.spool is None else spool_status(agent.spool),
             events=EventStatus(agent.events.by_kind(), agent.events.dropped(), self.events.listeners),
-            memory=self._memory,
+            memory=self._memory(),
             model=model_status(agent.slot),
             preview_viewers=self.preview.viewers,
             problems=tuple(self._problems()),
@@ -126,14 +129,18 @@ class Node:
             yield Problem(
                 Severity.DEGRADED, "storage", f"{lost} examples or events could not be kept so far; see the log"
             )
-        if self._memory is not None and self._memory.level > 0:
-            shed = ", ".join(self._memory.shedding)
+        memory = self._memory()
+        if memory is not None and memory.level > 0:
+            shed = ", ".join(memory.shedding)
             yield Problem(Severity.DEGRADED, "memory", f"near its limit; left out for now: {shed}")
+
+    def _memory(self) -> MemoryStatus | None:
+        return None if self._governor is None else memory_status(self._governor)
 
     def _lost_lately(self) -> int:
         """Examples and events that could not be kept since the start, if that number grew in the last minute."""
         agent = self._agent
-        total = agent.events.dropped().get("failed", 0)
+        total = agent.events.dropped().get("storage", 0)
         if agent.mining is not None:
             total += sum(agent.mining.counters()[f"dropped.{cause}"] for cause in ("sink_error", "encode_error"))
         now = self._clock.monotonic()

@@ -13,12 +13,12 @@ import structlog
 
 from helmet_agent.app.composition import Agent, compose
 from helmet_agent.app.housekeeping import Housekeeping
-from helmet_agent.app.memory import watch_memory
+from helmet_agent.app.memory import memory_governor
 from helmet_agent.app.node import STUCK_SECONDS, Node
 from helmet_agent.app.progress import Progress
 from helmet_agent.app.summary import kept
 from helmet_agent.app.system_clock import SystemClock
-from helmet_agent.errors import EXIT_FAILED, EXIT_OK, EXIT_RESTART
+from helmet_agent.errors import EXIT_FAILED, EXIT_OK
 from helmet_agent.logs import configure_logging
 from helmet_agent.systemd import Notifier, Watchdog, watchdog_interval
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from helmet_agent.api.server import ApiServer
     from helmet_agent.config import AgentConfig
+    from helmet_agent.errors import RestartWanted
     from helmet_agent.ports import Clock
     from helmet_agent.services.pipeline import FrameObserver, ProcessedFrame
 
@@ -45,6 +46,7 @@ def run_agent(config: AgentConfig, *, until_eof: bool, frames_to: TextIO | None 
         frames_to: where one JSON object a frame is printed, if anywhere.
 
     Raises:
+        RestartWanted: the memory limit was reached; everything is saved.
         AgentError: it cannot start, or cannot go on.
     """
     configure_logging(config.log.level, config.log.format)
@@ -66,10 +68,10 @@ def run_agent(config: AgentConfig, *, until_eof: bool, frames_to: TextIO | None 
         if progress is not None:
             progress.close()
         life.close()
+    if life.restart_wanted is not None:
+        raise life.restart_wanted
     if until_eof and frames_to is None:
         _tell(agent)
-    if life.restart_wanted:
-        return EXIT_RESTART
     for failure in agent.ingest.failures:
         sys.stderr.write(f"helmet-agent: {failure}\n")
     return EXIT_FAILED if until_eof and agent.ingest.failures else EXIT_OK
@@ -84,11 +86,12 @@ class _Life:
         self._notifier = notifier
         self._stop = threading.Event()
         self._node = Node(agent, clock)
-        self.restart_wanted = False
+        self.restart_wanted: RestartWanted | None = None
         self._api: ApiServer | None = None
         self._api_error: Exception | None = None
         self._watchdog = Watchdog(self._node.beats, STUCK_SECONDS, notifier, watchdog_interval())
-        self._memory = watch_memory(agent, self._node, self._leave_for_restart)
+        self._memory = memory_governor(agent, self._node.preview, self._leave_for_restart, clock)
+        self._node.watch_memory(self._memory)
         self._housekeeping = Housekeeping(agent, clock)
         agent.events.add_listener(self._node.events.publish)
 
@@ -119,7 +122,7 @@ class _Life:
         self._node.stopping()
         self._notifier.stopping("writing what is queued")
         self._watchdog.stop()
-        self._memory.stop()
+        self._memory.close()
         self._housekeeping.stop()
         try:
             self._agent.close()
@@ -144,8 +147,8 @@ class _Life:
         _log.info("asked to stop", signal=signal.Signals(number).name)
         self._stop.set()
 
-    def _leave_for_restart(self) -> None:
-        self.restart_wanted = True
+    def _leave_for_restart(self, reason: RestartWanted) -> None:
+        self.restart_wanted = reason
         self._stop.set()
 
 
