@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 # FFmpeg writes addresses, credentials included, to standard error; it is silenced for good before its first use.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-# Lost UDP packets are grey smears that look like hard examples; whoever wants UDP all the same sets the variable.
-os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_transport;tcp")
+# TCP: lost UDP packets are grey smears that look like hard examples. The rest keeps FFmpeg from watching a stream for
+# seconds before it hands out the first frame: a slow camera (2 frames a second) would never open in time.
+os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_transport;tcp|fpsprobesize;0|analyzeduration;1000000")
 
 T = TypeVar("T")
 

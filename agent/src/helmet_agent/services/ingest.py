@@ -28,6 +28,7 @@ from helmet_agent.retry import Backoff
 from helmet_agent.services.mailbox import Mailbox
 from helmet_agent.services.reader import SourceReader, SourceStatus
 from helmet_agent.services.source_state import SourceState
+from helmet_agent.walkaway import wait_for_left_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -153,7 +154,11 @@ class Ingest:
         self._divisor = max(1, divisor)
 
     def close(self) -> bool:
-        """Stops all readers; False when one did not end within 2 s, because its source does not come back."""
+        """Stops all readers. Takes at most 2 s.
+
+        Returns:
+            False when a source still hangs in its driver or decoder; the process should then end by ``os._exit``.
+        """
         self._closing.set()
         self._mailbox.close()
         for reader in self._readers:
@@ -161,7 +166,8 @@ class Ingest:
         deadline = time.monotonic() + _JOIN_SECONDS
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
-        return not any(thread.is_alive() for thread in self._threads)
+        left = wait_for_left_threads(max(0.0, deadline - time.monotonic()))
+        return left == 0 and not any(thread.is_alive() for thread in self._threads)
 
     def __enter__(self) -> Self:
         self.start()
