@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from helmet_agent.config.kinds import Kind
+    from helmet_agent.contract import ModelManifest
 
 T = TypeVar("T")
 SOURCE_NAME = "video"
@@ -64,6 +65,27 @@ class SednaEnvironment:
     hot_update_config: Path | None = None
     job: str | None = None
     data_path_prefix: Path | None = None
+
+    def check_model(self, manifest: ModelManifest) -> None:
+        """Compares what the job expects of the model with the one that is served.
+
+        Raises:
+            ConfigError: one line for each variable that says something else than the manifest.
+        """
+        problems = []
+        size = (manifest.input.height, manifest.input.width)
+        if self.input_size is not None and self.input_size != size:
+            problems.append(("input_shape", f"{size[0]},{size[1]}", f"{self.input_size[0]},{self.input_size[1]}"))
+        if self.labels and self.labels != manifest.labels:
+            problems.append(("class_names", ",".join(manifest.labels), ",".join(self.labels)))
+        if problems:
+            raise ConfigError(
+                "\n".join(
+                    f"environment: {name}: expected {kinds.shown(own)} as model {manifest.name} has it, "
+                    f"found {kinds.shown(found)}"
+                    for name, own, found in problems
+                )
+            )
 
 
 def config_from_sedna_env(

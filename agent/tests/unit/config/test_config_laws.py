@@ -8,7 +8,7 @@ from dataclasses import MISSING
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from helmet_agent.config import AgentConfig, read_config
@@ -18,6 +18,8 @@ from helmet_agent.config.schema import ComplianceConfig, MemoryConfig, RuleConfi
 from helmet_agent.errors import ConfigError
 
 BASE = Path("/etc/helmet-agent")
+settings.register_profile("config", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+UNHURRIED = settings.get_profile("config")  # a busy machine is no finding
 KEYS = ["node.name", "model.path", "sources", "detection.thresholds", "mining.rules", "spool.quota", "memory.limit"]
 TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=20)
 VALUES = st.recursive(
@@ -46,19 +48,21 @@ def all_keys(cls: type, at: str = "") -> list[str]:
     return found
 
 
+@UNHURRIED
 @given(st.binary(max_size=300))
 def test_no_bytes_break_the_reader(content: bytes) -> None:
     with contextlib.suppress(ConfigError):
         read_config(content, "agent.toml", BASE)
 
 
+@UNHURRIED
 @given(st.text("[]{}=\"'.,#\n 01eEinfa-_x\\uU", max_size=80))
 def test_nothing_that_looks_like_toml_breaks_the_reader(text: str) -> None:
     with contextlib.suppress(ConfigError):
         read_config(text.encode(), "agent.toml", BASE)
 
 
-@settings(max_examples=400)
+@settings(UNHURRIED, max_examples=300)
 @given(st.sampled_from(all_keys(AgentConfig)), VALUES)
 def test_no_value_of_any_key_breaks_the_reader(path: str, value: Any) -> None:
     message = ""
@@ -85,6 +89,7 @@ SOURCES = st.builds(
 RULES = st.builds(RuleConfig, name=NAMES, parameters=st.dictionaries(TEXT, TEXT, max_size=3), per_hour=st.none())
 
 
+@UNHURRIED
 @given(
     st.lists(SOURCES, max_size=3, unique_by=lambda source: source.name).map(tuple),
     st.lists(RULES, max_size=2, unique_by=lambda rule: rule.name).map(tuple),

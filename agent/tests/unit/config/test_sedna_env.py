@@ -7,12 +7,13 @@ import contextlib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helmet_agent.config import AgentConfig
 from helmet_agent.errors import ConfigError
 from helmet_agent.sedna_env import config_from_sedna_env, read_sedna_env
+from helmet_agent.testing import example_manifest
 
 SEED = {
     "NAMESPACE": "default",
@@ -163,6 +164,19 @@ def test_parameters_without_a_rule_are_refused() -> None:
     assert problems(HEM_NAME="")[0].startswith("HEM_NAME: expected the name of the rule")
 
 
+def test_the_job_s_idea_of_the_model_is_compared_with_the_model() -> None:
+    read_sedna_env(SEED).check_model(example_manifest())
+    read_sedna_env({"video_url": "/v"}).check_model(example_manifest())
+    other = read_sedna_env(SEED | {"input_shape": "416,416", "class_names": "person"})
+    with pytest.raises(ConfigError) as caught:
+        other.check_model(example_manifest())
+    assert str(caught.value).splitlines() == [
+        'environment: input_shape: expected "352,640" as model fake has it, found "416,416"',
+        'environment: class_names: expected "person,helmet,helmet-on,helmet-off" as model fake has it, found "person"',
+    ]
+
+
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(sorted(SEED)), st.text(max_size=40)))
 def test_no_environment_breaks_the_reader(changes: dict[str, str]) -> None:
     with contextlib.suppress(ConfigError):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import structlog
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helmet_agent.logs import Redaction, configure_logging
@@ -108,6 +108,7 @@ def test_a_traceback_stays_on_one_line(style: str) -> None:
     assert out.getvalue().count("\n") == 1
 
 
+@settings(deadline=None)
 @given(st.text(), st.text())
 def test_no_value_breaks_a_line_or_repaints_a_terminal(event: str, value: str) -> None:
     safe = Redaction(redact_url)(None, "info", {"event": event, "reason": value})

@@ -10,7 +10,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helmet_agent.systemd import Notifier, Watchdog, stuck_stages, watchdog_interval
@@ -96,6 +96,7 @@ def test_the_interval_is_this_process_s_own() -> None:
     assert watchdog_interval({"WATCHDOG_USEC": "1000000", "WATCHDOG_PID": str(os.getpid())}) == 1.0
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(), st.floats()), st.floats(0, 1e6))
 def test_a_stage_is_stuck_unless_its_beat_is_fresh(ages: dict[str, float], limit: float) -> None:
     stuck = stuck_stages(ages, limit)
