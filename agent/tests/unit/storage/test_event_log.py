@@ -77,19 +77,21 @@ def test_a_file_that_is_one_half_line_becomes_empty(tmp_path: Path) -> None:
     assert (tmp_path / "events.jsonl").read_bytes() == b""
 
 
-def test_the_quota_holds_and_the_youngest_lines_stay(log: EventLog, tmp_path: Path, make_event: MakeEvent) -> None:
-    for number in range(600):
+def test_the_quota_holds_and_the_youngest_lines_stay(tmp_path: Path, make_event: MakeEvent) -> None:
+    log = EventLog(tmp_path, 16 << 10, 1 << 20)
+    for number in range(150):
         log.append(make_event(f"v-{number}"))
-        assert event_bytes(tmp_path) <= 64 << 10
+        assert event_bytes(tmp_path) <= 16 << 10
     assert log.rotated_away > 0
-    assert event_bytes(tmp_path) >= 32 << 10
+    assert event_bytes(tmp_path) >= 8 << 10
     pieces = [*sorted(tmp_path.glob("events-*.jsonl")), tmp_path / "events.jsonl"]
     held = [json.loads(line)["id"] for piece in pieces for line in piece.read_bytes().splitlines()]
-    assert held == [f"v-{number}" for number in range(600 - len(held), 600)]
+    assert held == [f"v-{number}" for number in range(150 - len(held), 150)]
+    log.close()
 
 
 def test_a_smaller_quota_holds_from_the_start_on(log: EventLog, tmp_path: Path, make_event: MakeEvent) -> None:
-    for number in range(200):
+    for number in range(100):
         log.append(make_event(f"v-{number}"))
     log.close()
     EventLog(tmp_path, 16 << 10, 1 << 20).close()
