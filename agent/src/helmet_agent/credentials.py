@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A camera's user name and password: read from a file, put into an address at the last moment."""
+"""User name and password of a camera: from a file into an address at the last moment. Standard library only."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit, urlunsplit
-
-import structlog
 
 from helmet_agent.errors import SourceLost
 
@@ -16,8 +14,6 @@ if TYPE_CHECKING:
 
 _OTHERS = 0o007
 _LONGEST = 4096
-
-_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +27,12 @@ class Credentials:
 def read_credentials(path: Path) -> Credentials:
     """Reads ``user:password`` from the first line of a file; the password may hold any character but a line break.
 
-    A file that others may read is used, with a warning.
-
     Raises:
         SourceLost: the file cannot be read or does not hold a user name and a password.
     """
     try:
         with path.open(encoding="utf-8") as file:
             line = file.readline(_LONGEST).rstrip("\r\n")
-        mode = path.stat().st_mode
     except OSError as error:
         raise SourceLost(f"credentials file {path}: cannot be read ({error.strerror}); check path and owner") from None
     except UnicodeDecodeError:
@@ -47,9 +40,15 @@ def read_credentials(path: Path) -> Credentials:
     user, colon, password = line.partition(":")
     if not user or not colon:
         raise SourceLost(f"credentials file {path}: expected one line user:password")
-    if mode & _OTHERS:
-        _log.warning("others may read this credentials file; chmod 600 it", path=str(path))
     return Credentials(user, password)
+
+
+def exposed(path: Path) -> bool:
+    """Whether users outside the file's group may read or change it."""
+    try:
+        return bool(path.stat().st_mode & _OTHERS)
+    except OSError:
+        return False
 
 
 def with_credentials(url: str, credentials: Credentials | None) -> str:

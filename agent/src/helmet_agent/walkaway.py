@@ -107,3 +107,4 @@ class WalkawayThread:
                 except Exception as error:
                     future.set_exception(error)
         self._last()
+        _left.discard(self._thread)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from urllib.parse import SplitResult, urlsplit
 
 import cv2
+import structlog
 
-from helmet_agent.credentials import read_credentials, with_credentials
+from helmet_agent.credentials import Credentials, exposed, read_credentials, with_credentials
 from helmet_agent.errors import SourceLost
 from helmet_agent.ports import Frame
 from helmet_agent.redaction import redact_url
@@ -41,6 +42,7 @@ _PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 _REACH_SECONDS = 1.5
 _ASK_SECONDS = 1.0
 _GRACE_SECONDS = 1.0  # FFmpeg's own time-outs come first
+_log = structlog.get_logger(__name__)
 _STATUS = re.compile(rb"(?:RTSP|HTTP)/\S+ (\d{3})")
 _REFUSALS = (401, 403)
 _UNKNOWN_PATHS = (404, 454)
@@ -65,6 +67,7 @@ class Camera:
         self._address = classify(settings.url)
         self._connection: _Connection | None = None
         self._seq = 0
+        self._warned = False
         self._stamp = (0.0, 0.0)
 
     @property
@@ -129,7 +132,7 @@ class Camera:
             return None
         try:
             return connection.ask(function, self._settings.read_timeout_seconds + _GRACE_SECONDS)
-        except (Hung, WalkedAway):
+        except (Hung, WalkedAway, cv2.error):  # OpenCV's own message may hold the address and its credentials
             connection.leave()
             return None
 
@@ -141,7 +144,7 @@ class Camera:
         place = _place(settings.url, self.name)
         if (trouble := _unreachable(place, min(_REACH_SECONDS, settings.open_timeout_seconds))) is not None:
             raise SourceLost(f"{self.name}: {trouble}")
-        credentials = None if settings.credentials_file is None else read_credentials(settings.credentials_file)
+        credentials = self._credentials()
         url = with_credentials(settings.url, credentials)
         parameters = [
             *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, int(settings.open_timeout_seconds * 1000)),
@@ -153,6 +156,15 @@ class Camera:
         )
         if not opened:
             raise self._lost(_no_video(place, has_credentials=bool(credentials or place.username)))
+
+    def _credentials(self) -> Credentials | None:
+        path = self._settings.credentials_file
+        if path is None:
+            return None
+        if not self._warned and exposed(path):
+            self._warned = True
+            _log.warning("others may read this credentials file; chmod 600 it", source=self.name, path=str(path))
+        return read_credentials(path)
 
     def _device(self, connection: _Connection) -> None:
         path = self._address.location
@@ -194,7 +206,7 @@ class _Connection:
 
         try:
             return self._thread.call(make_here, timeout_seconds)
-        except (Hung, WalkedAway):
+        except (Hung, WalkedAway, cv2.error):
             return False
 
     def ask(self, function: Callable[[cv2.VideoCapture], T], timeout_seconds: float) -> T | None:

@@ -28,7 +28,7 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 _DECODE_THREADS = 1
 _SLEEP_SLICE_SECONDS = 0.2
 _RESYNC_SECONDS = 1.0
-_CLOSE_WAIT_SECONDS = 1.0
+_CLOSE_WAIT_SECONDS = 0.2
 
 _log = structlog.get_logger(__name__)
 

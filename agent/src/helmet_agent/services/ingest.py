@@ -4,13 +4,15 @@
 ::
 
     source --reader thread--> lane of the mailbox --+
-    source --reader thread--> lane of the mailbox --+--take(), in turn--> the inference loop
-                     ^                              |
-    supervisor ------+ notices stalls               +-- letterboxed by whoever is idle
+    source --reader thread--> lane of the mailbox --+--take(), the lanes in turn--> the inference loop
+                   ^
+    supervisor ----+ notices stalls
 
 A live source keeps only its latest frame: what was not taken in time is replaced and counted. A file waits until there
-is room and loses nothing. The reader letterboxes while the inference loop is busy with the frame before, except a live
-frame that comes while the loop is busy: it may well be replaced, so it is letterboxed when it is taken.
+is room and loses nothing.
+
+Files are letterboxed by their readers, so that the inference loop only infers. So is a live frame that the loop waits
+for; one that comes while the loop is busy may yet be replaced, and is letterboxed only when it is taken.
 """
 
 from __future__ import annotations
@@ -46,7 +48,7 @@ RECONNECT_FACTOR = 2.0
 _SUPERVISION_SECONDS = 0.2
 _PATIENCE_SECONDS = 0.2
 _JOIN_SECONDS = 2.0
-_SPARE_BUFFERS = 8
+_SPARE_BUFFERS = 4
 
 _log = structlog.get_logger(__name__)
 
@@ -106,7 +108,8 @@ class Ingest:
         self._until_eof = until_eof
         self._divisor = 1
         self._mailbox: Mailbox[_Waiting] = Mailbox(len(sources))
-        self._spare: deque[PreparedFrame] = deque(maxlen=_SPARE_BUFFERS)
+        # Each source has its own: a buffer that changes hands between picture sizes must be laid out anew.
+        self._spare: list[deque[PreparedFrame]] = [deque(maxlen=_SPARE_BUFFERS) for _ in sources]
         self._live = [source.live for source, _ in sources]
         self._names = [settings.display_name for _, settings in sources]
         self._readers: list[SourceReader] = []
@@ -132,7 +135,7 @@ class Ingest:
             lane, waiting = found
             prepared = waiting.prepared or self._letterbox(lane, waiting.frame)
             if prepared is not None:
-                return Arrival(waiting.frame, prepared, self._names[lane], self._spare)
+                return Arrival(waiting.frame, prepared, self._names[lane], self._spare[lane])
         return None
 
     @property
@@ -159,11 +162,11 @@ class Ingest:
         Returns:
             False when a source still hangs in its driver or decoder; the process should then end by ``os._exit``.
         """
+        deadline = time.monotonic() + _JOIN_SECONDS
         self._closing.set()
         self._mailbox.close()
         for reader in self._readers:
             reader.close()
-        deadline = time.monotonic() + _JOIN_SECONDS
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         left = wait_for_left_threads(max(0.0, deadline - time.monotonic()))
@@ -187,7 +190,9 @@ class Ingest:
             reader.run(partial(self._post if self._live[lane] else self._hand_over, lane))
         finally:
             if self._until_eof:
-                self._mailbox.finish(lane)
+                self._mailbox.finish(lane)  # whoever waits for the end tells of failures
+            elif reader.error is not None:
+                _log.error("source failed", source=self._names[lane], reason=str(reader.error))
 
     def _supervise(self) -> None:
         while not self._closing.wait(_SUPERVISION_SECONDS):
@@ -204,7 +209,7 @@ class Ingest:
         if replaced is not None:
             self._readers[lane].drop("replaced")
             if replaced.prepared is not None:
-                self._spare.append(replaced.prepared)
+                self._spare[lane].append(replaced.prepared)
 
     def _hand_over(self, lane: int, frame: Frame, patient: Callable[[], bool]) -> None:
         prepared = self._letterbox(lane, frame)
@@ -217,8 +222,8 @@ class Ingest:
 
     def _letterbox(self, lane: int, frame: Frame) -> PreparedFrame | None:
         try:
-            reuse = self._spare.pop() if self._spare else None
-        except IndexError:  # another thread was faster
+            reuse = self._spare[lane].pop()
+        except IndexError:
             reuse = None
         try:
             return self._prepare(frame.image, reuse)

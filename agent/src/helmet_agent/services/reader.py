@@ -115,7 +115,7 @@ class SourceReader:
                 else:
                     self._read(deliver)
         finally:
-            self._source.close()
+            self._close_source()
 
     def supervise(self) -> None:
         """Notices a stall, and beats for a reader that its camera keeps waiting: that is the camera's fault.
@@ -129,7 +129,7 @@ class SourceReader:
             stalled = self._state.stalled(now)
         if stalled:
             _log.warning("source stalled", source=self._name, reason=self._state.last_error)
-            self._source.close()
+            self._close_source()
 
     def drop(self, cause: str) -> None:
         """Counts a frame that was not handed on."""
@@ -139,7 +139,7 @@ class SourceReader:
     def close(self) -> None:
         """Ends ``run`` soon."""
         self._closing.set()
-        self._source.close()
+        self._close_source()
 
     def status(self) -> SourceStatus:
         """How it is doing now."""
@@ -206,6 +206,9 @@ class SourceReader:
             number = self._frames
             self._frames += 1
             lost_for = self._state.frame(now)
+        if number == 0:
+            self._logged = None
+            _log.info("source delivers", source=self._name)
         if lost_for is not None:
             self._logged = None
             _log.info("source is back", source=self._name, lost_seconds=round(lost_for, 1))
@@ -225,19 +228,22 @@ class SourceReader:
     def _lost(self, error: Exception) -> None:
         if self._closing.is_set():
             return
-        reason = (
-            redact_url(str(error)) if isinstance(error, SourceError) else redact_url(f"{type(error).__name__}: {error}")
-        )
+        reason = _line(error)
         with self._lock:
             self._state.lost(self._clock.monotonic(), reason)
             failed = self._state.state is State.FAILED
-        self._source.close()
+        self._close_source()
         if failed:
             self.error = error if isinstance(error, SourceError) else SourceLost(f"{self._name}: {reason}")
-            _log.error("source failed", source=self._name, reason=reason)
         elif reason != self._logged:  # a dead camera is tried for ever, but told of once
             self._logged = reason
             _log.warning("source lost, trying again", source=self._name, reason=reason)
+
+    def _close_source(self) -> None:
+        try:
+            self._source.close()
+        except Exception as error:
+            _log.warning("source does not close", source=self._name, reason=_line(error))
 
     def _patient(self) -> bool:
         with self._lock:
@@ -251,3 +257,9 @@ class SourceReader:
             yield
         finally:
             self._inside_source = False
+
+
+def _line(error: Exception) -> str:
+    """What happened, in one line without credentials."""
+    text = str(error) if isinstance(error, SourceError) else f"{type(error).__name__}: {error}"
+    return redact_url(" ".join(text.split()))

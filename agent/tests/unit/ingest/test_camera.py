@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from structlog.testing import capture_logs
 
 from helmet_agent.adapters.camera import Camera
 from helmet_agent.errors import SourceLost
@@ -71,6 +72,20 @@ def test_a_camera_that_accepts_and_never_answers() -> None:
         line = refusal(camera(url, open_timeout_seconds=1.0, read_timeout_seconds=1.0))
         assert "accepts connections but does not answer" in line
         assert 0.9 < time.monotonic() - started < 8
+
+
+def test_an_exposed_credentials_file_is_told_of_once(tmp_path: Path) -> None:
+    file = tmp_path / "credentials"
+    file.write_text(f"admin:{PLANTED}")
+    file.chmod(0o644)
+    with socket.create_server(("127.0.0.1", 0)) as server, capture_logs() as logs:
+        source = camera(
+            f"http://127.0.0.1:{server.getsockname()[1]}/s", credentials_file=file, open_timeout_seconds=0.3
+        )
+        for _ in range(2):
+            refusal(source)
+    assert [entry["path"] for entry in logs] == [str(file)]
+    assert PLANTED not in str(logs)
 
 
 def test_reading_a_camera_that_is_not_open_is_a_loss() -> None:

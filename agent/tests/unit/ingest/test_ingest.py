@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from helmet_agent.errors import SourceLost, SourceMissing
 
@@ -54,6 +55,18 @@ def test_released_buffers_are_used_again_and_held_ones_are_not(rig: Any) -> None
     assert np.all(held.prepared.pixels == 0)
     held.release()
     held.release()  # twice does no harm
+
+
+def test_buffers_stay_with_their_source(rig: Any) -> None:
+    ingest = rig.ingest(file_of(rig, 20, "a"), file_of(rig, 20, "b"), until_eof=True)
+    buffers: dict[str, set[int]] = {"a": set(), "b": set()}
+    kept = []
+    while not ingest.ended:
+        if (arrival := ingest.take(0.1)) is not None:
+            buffers[arrival.source].add(id(arrival.prepared))
+            kept.append(arrival.prepared)
+            arrival.release()
+    assert not buffers["a"] & buffers["b"]
 
 
 def test_a_released_buffer_is_never_lent_twice(rig: Any) -> None:
@@ -208,12 +221,37 @@ def test_a_missing_file_fails_with_its_line_and_the_run_ends(rig: Any) -> None:
     assert [status.state for status in ingest.statuses()] == ["failed", "ended"]
 
 
+@pytest.mark.parametrize("batch", [True, False])
+def test_a_failure_is_told_once(rig: Any, batch: bool) -> None:
+    broken = rig.DrivenSource("broken", live=False)
+    broken.refuse_opening = SourceMissing("broken.mp4: no such file; check the path")
+    with capture_logs() as logs:
+        ingest = rig.ingest(broken, until_eof=batch)
+        rig.wait_until(lambda: ingest.failures != ())
+        ingest.close()
+    assert len([entry for entry in logs if entry["log_level"] == "error"]) == (0 if batch else 1)
+
+
 def test_an_unforeseen_fault_of_a_source_is_its_failure_and_nobody_elses(rig: Any) -> None:
     odd = rig.DrivenSource("odd", live=False)
     odd.send(MemoryError("no room"))
     ingest = rig.ingest(odd, file_of(rig, 3), until_eof=True)
     assert len(rig.drain(ingest)) == 3
     assert "MemoryError: no room" in str(ingest.failures[0])
+
+
+def test_a_source_that_fails_even_to_close_is_read_again(rig: Any) -> None:
+    class Clumsy(rig.DrivenSource):  # type: ignore[misc, name-defined] # made by the fixture
+        def close(self) -> None:
+            super().close()
+            raise OSError("cannot close")
+
+    ingest = rig.ingest(camera := Clumsy(), stall_seconds=0.3)
+    camera.send()
+    assert ingest.take(10).frame.seq == 0
+    rig.wait_until(lambda: ingest.statuses()[0].stalls == 2)
+    camera.send()
+    rig.wait_until(lambda: ingest.statuses()[0].frames_read >= 2)
 
 
 def test_a_batch_run_gives_up_a_camera_that_was_never_there(rig: Any) -> None:

@@ -62,3 +62,13 @@ def test_leaving_wakes_whoever_waits(released: threading.Event) -> None:
     assert released.wait(10)
     with pytest.raises(WalkedAway):
         thread.call(lambda: 1, 1)
+
+
+def test_nothing_piles_up_over_many_connections() -> None:
+    before = threading.active_count()
+    for _ in range(50):
+        thread = WalkawayThread("t", lambda: None)
+        thread.call(lambda: None, 10)
+        thread.leave()
+    assert wait_for_left_threads(10) == 0
+    assert threading.active_count() <= before
