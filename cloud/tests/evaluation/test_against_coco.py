@@ -118,6 +118,15 @@ def test_random_sets_with_ties_duplicates_and_ignore_regions(seed: int) -> None:
     agree(pictures, predictions)
 
 
+def test_of_two_objects_overlapped_alike_the_later_is_taken() -> None:
+    left, right, between = (0.0, 0.0, 10.0, 10.0), (4.0, 0.0, 14.0, 10.0), (2.0, 0.0, 12.0, 10.0)
+    pictures = [LabelledPicture(Path("0.jpg"), SIDE, SIDE, (LabelBox("person", left), LabelBox("person", right)))]
+    predictions: Predictions = [(Detection("person", 0.9, between), Detection("person", 0.8, right))]
+    agree(pictures, predictions)
+    # the first took the right object; the second overlaps the left one too little
+    assert evaluate_detections(pictures, predictions, LABELS).per_class["person"].found == 1
+
+
 def test_the_cap_on_predictions_keeps_the_best() -> None:
     for seed in range(100, 110):
         pictures, predictions = random_data(seed)

@@ -15,7 +15,7 @@ def scene(label: str, right: list[float], wrong: list[float]) -> tuple[list[Labe
     """One object a picture, found with these scores; and as many false predictions."""
     pictures = [LabelledPicture(Path("p.jpg"), 100, 100, (LabelBox(label, A),)) for _ in right]
     seen = [[Detection(label, score, A)] for score in right]
-    seen[0] += [Detection(label, score, FAR) for score in wrong]
+    seen[-1] += [Detection(label, score, FAR) for score in wrong]
     return pictures, seen
 
 
