@@ -53,6 +53,11 @@ def test_cross_entropy_is_the_definition_where_sedna_has_one(scores: list[float]
     assert verdict is None or math.isclose(verdict.value, 1 - confidence, abs_tol=1e-12)
 
 
+def test_cross_entropy_compares_strictly() -> None:
+    assert CrossEntropy(0.0).judge(frame(0.5, 0.5)) is None  # confidence exactly 0
+    assert CrossEntropy(0.001).judge(frame(0.5, 0.5)) is not None
+
+
 def test_cross_entropy_takes_a_score_of_zero_for_its_limit() -> None:
     assert CrossEntropy().judge(frame(0.0, 1.0)) is None  # nothing uncertain: confidence 1
     verdict = CrossEntropy(1.0).judge(frame(0.0, 0.5))

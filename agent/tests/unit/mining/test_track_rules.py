@@ -156,6 +156,10 @@ def test_a_label_that_does_not_change_now_is_not_hard(changes: dict[str, Any]) -
     assert LabelFlip().judge(frame(track(**changes))) is None
 
 
+def test_three_matches_are_enough_to_believe_a_label() -> None:
+    assert LabelFlip().judge(frame(track(labels=(ON, ON, OFF), hits=3))) is not None
+
+
 def test_one_change_may_be_let_pass() -> None:
     assert LabelFlip(min_changes=2).judge(frame(track(labels=(ON, ON, OFF)))) is None
     assert LabelFlip(min_changes=2).judge(frame(track(labels=(ON, OFF, ON)))) is not None
