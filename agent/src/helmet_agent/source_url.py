@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 NETWORK_SCHEMES = ("rtsp", "rtsps", "http", "https")
 _SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://")
-_DEVICE = re.compile(r"(?:/dev/video)?(?P<index>[0-9]{1,3})\Z")
+_DEVICE_NUMBER = re.compile(r"(?:/dev/video)?(?P<number>[0-9]{1,3})\Z")
+_DEVICE_LINK = "/dev/v4l/"  # names that stay the same when the numbers change: /dev/v4l/by-id/...
 
 
 class SourceKind(Enum):
@@ -37,7 +38,7 @@ class SourceSettings:
 
     Attributes:
         name: what the source is called in events, metrics and logs.
-        url: file, folder, ``rtsp://``/``http://`` address, ``/dev/videoN`` or a device number.
+        url: file, folder, ``rtsp://``/``http://`` address, ``/dev/videoN``, ``/dev/v4l/...`` or a device number.
         loop: begin again at the end of a file or folder.
         realtime: play a clip at its own frame rate and treat it as a camera: late frames are dropped.
         every_nth: take every n-th frame, at least 1.
@@ -79,7 +80,7 @@ class SourceAddress:
 
     Attributes:
         kind: which adapter reads it.
-        location: path of a file or folder, the full address of a network camera, ``/dev/videoN`` of a device.
+        location: path of a file or folder, the full address of a network camera, the device file of a device.
     """
 
     kind: SourceKind
@@ -100,8 +101,10 @@ def classify(url: str, is_folder: Callable[[str], bool] = os.path.isdir) -> Sour
     """
     if not url.strip():
         raise SourceMissing("a source needs an address: a file, a folder, rtsp://..., http://... or /dev/videoN")
-    if device := _DEVICE.match(url):
-        return SourceAddress(SourceKind.DEVICE, f"/dev/video{int(device['index'])}")
+    if device := _DEVICE_NUMBER.match(url):
+        return SourceAddress(SourceKind.DEVICE, f"/dev/video{int(device['number'])}")
+    if url.startswith(_DEVICE_LINK):
+        return SourceAddress(SourceKind.DEVICE, url)
     if url.lower().startswith("file:"):
         path = url[len("file:") :]
         path = "/" + path.lstrip("/") if path.startswith("/") else path

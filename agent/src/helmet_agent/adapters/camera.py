@@ -87,9 +87,14 @@ class Camera:
         self._connection = connection
         try:
             connect(connection)
-        except BaseException:
+        except SourceLost:
             connection.leave()
             raise
+        except WalkedAway:
+            raise self._lost("was closed while it opened") from None
+        except Hung:
+            connection.leave()
+            raise self._lost("did not open in time; check the camera and its network") from None
 
     def grab(self) -> bool:
         """Waits for the next frame without converting its pixels; always True.
@@ -132,7 +137,7 @@ class Camera:
             return None
         try:
             return connection.ask(function, self._settings.read_timeout_seconds + _GRACE_SECONDS)
-        except (Hung, WalkedAway, cv2.error):  # OpenCV's own message may hold the address and its credentials
+        except (Hung, WalkedAway):
             connection.leave()
             return None
 
@@ -142,7 +147,9 @@ class Camera:
     def _stream(self, connection: _Connection) -> None:
         settings = self._settings
         place = _place(settings.url, self.name)
-        if (trouble := _unreachable(place, min(_REACH_SECONDS, settings.open_timeout_seconds))) is not None:
+        patience = settings.open_timeout_seconds + _GRACE_SECONDS
+        reach = min(_REACH_SECONDS, settings.open_timeout_seconds)
+        if (trouble := connection.run(lambda: _unreachable(place, reach), patience)) is not None:
             raise SourceLost(f"{self.name}: {trouble}")
         credentials = self._credentials()
         url = with_credentials(settings.url, credentials)
@@ -151,11 +158,9 @@ class Camera:
             *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, int(settings.read_timeout_seconds * 1000)),
             *(cv2.CAP_PROP_N_THREADS, _DECODE_THREADS),
         ]
-        opened = connection.open(
-            lambda: cv2.VideoCapture(url, cv2.CAP_FFMPEG, parameters), settings.open_timeout_seconds + _GRACE_SECONDS
-        )
-        if not opened:
-            raise self._lost(_no_video(place, has_credentials=bool(credentials or place.username)))
+        if not connection.open(lambda: cv2.VideoCapture(url, cv2.CAP_FFMPEG, parameters), patience):
+            status = connection.run(lambda: _status(place), patience)
+            raise self._lost(_no_video(status, has_credentials=bool(credentials or place.username)))
 
     def _credentials(self) -> Credentials | None:
         path = self._settings.credentials_file
@@ -178,11 +183,9 @@ class Camera:
             raise SourceLost(f"{self.name}: {path} is no device")
         if not os.access(path, os.R_OK | os.W_OK):
             raise SourceLost(f"{self.name}: no permission for {path}; put the agent's user into the group `video`")
-        index = int(path.removeprefix("/dev/video"))
-        opened = connection.open(
-            lambda: cv2.VideoCapture(index, cv2.CAP_V4L2), self._settings.open_timeout_seconds + _GRACE_SECONDS
-        )
-        if not opened:
+        node = os.path.realpath(path)  # of /dev/v4l/by-id/...
+        patience = self._settings.open_timeout_seconds + _GRACE_SECONDS
+        if not connection.open(lambda: cv2.VideoCapture(node, cv2.CAP_V4L2), patience):
             raise SourceLost(
                 f"{self.name}: {path} gives no video; another program may hold it, or the camera has another node"
             )
@@ -195,27 +198,38 @@ class _Connection:
         self._video: cv2.VideoCapture | None = None
         self._thread = WalkawayThread(name, self._release)
 
-    def open(self, make: Callable[[], cv2.VideoCapture], timeout_seconds: float) -> bool:
-        """Makes the capture; whether it opened in time and nobody left meanwhile."""
-
-        def make_here() -> bool:
-            self._video = make()
-            # FFmpeg knows no such buffer and says so; drivers keep one frame instead of four that grow old.
-            self._video.set(cv2.CAP_PROP_BUFFERSIZE, 1)
-            return self._video.isOpened()
-
-        try:
-            return self._thread.call(make_here, timeout_seconds)
-        except (Hung, WalkedAway, cv2.error):
-            return False
-
-    def ask(self, function: Callable[[cv2.VideoCapture], T], timeout_seconds: float) -> T | None:
-        """Calls a function with the capture.
+    def run(self, function: Callable[[], T], timeout_seconds: float) -> T:
+        """Calls a function on the connection's thread.
 
         Raises:
             Hung: it did not return in time. WalkedAway: somebody left meanwhile.
         """
-        return self._thread.call(lambda: None if self._video is None else function(self._video), timeout_seconds)
+        return self._thread.call(function, timeout_seconds)
+
+    def open(self, make: Callable[[], cv2.VideoCapture], timeout_seconds: float) -> bool:
+        """Makes the capture; whether it has video. Raises as ``run``."""
+
+        def make_here() -> bool:
+            try:
+                self._video = make()
+                # FFmpeg knows no such buffer and says so; drivers keep one frame instead of four that grow old.
+                self._video.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+                return self._video.isOpened()
+            except cv2.error:  # its message may hold the address and its credentials
+                return False
+
+        return self.run(make_here, timeout_seconds)
+
+    def ask(self, function: Callable[[cv2.VideoCapture], T], timeout_seconds: float) -> T | None:
+        """Calls a function with the capture; None where it fails. Raises as ``run``."""
+
+        def ask_here() -> T | None:
+            try:
+                return None if self._video is None else function(self._video)
+            except cv2.error:  # as above
+                return None
+
+        return self.run(ask_here, timeout_seconds)
 
     def leave(self) -> None:
         """Gives the capture up; returns at once."""
@@ -258,9 +272,8 @@ def _unreachable(place: SplitResult, timeout_seconds: float) -> str | None:
     return None
 
 
-def _no_video(place: SplitResult, *, has_credentials: bool) -> str:
-    """What went wrong after the connection stood, asked without credentials."""
-    status = _status(place)
+def _no_video(status: int | None, *, has_credentials: bool) -> str:
+    """What went wrong after the connection stood."""
     if status in _REFUSALS:
         return (
             "refused the user name or password, or the path; check the credentials file"

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from helmet_agent.source_url import SourceSettings
 from helmet_agent.testing import ManualClock
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 PLANTED = "Zx9PlantedZx9"
@@ -72,6 +74,47 @@ def test_a_camera_that_accepts_and_never_answers() -> None:
         line = refusal(camera(url, open_timeout_seconds=1.0, read_timeout_seconds=1.0))
         assert "accepts connections but does not answer" in line
         assert 0.9 < time.monotonic() - started < 8
+
+
+@pytest.fixture
+def black_hole() -> Iterator[int]:
+    """A port whose connections are neither taken nor refused, as of a camera that is switched off."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
+        port = server.getsockname()[1]
+        fillers = []
+        for _ in range(4):
+            filler = socket.socket()
+            filler.setblocking(False)
+            filler.connect_ex(("127.0.0.1", port))
+            fillers.append(filler)
+        time.sleep(0.1)
+        yield port
+        for filler in fillers:
+            filler.close()
+
+
+def test_a_camera_that_swallows_packets_is_given_up_quickly(black_hole: int) -> None:
+    started = time.monotonic()
+    line = refusal(camera(f"rtsp://a:{PLANTED}@127.0.0.1:{black_hole}/s", open_timeout_seconds=30.0))
+    assert f"127.0.0.1:{black_hole} does not answer" in line
+    assert time.monotonic() - started < 10  # 1.5 s promised, far from the 30 s of the decoder
+
+
+def test_closing_wakes_whoever_opens(black_hole: int) -> None:
+    source = camera(f"rtsp://a:{PLANTED}@127.0.0.1:{black_hole}/s", open_timeout_seconds=30.0)
+    outcome: list[str] = []
+    opener = threading.Thread(target=lambda: outcome.append(refusal(source)))
+    opener.start()
+    time.sleep(0.3)
+    started = time.monotonic()
+    source.close()
+    opener.join(10)
+    assert time.monotonic() - started < 1
+    assert "was closed while it opened" in outcome[0]
+
+
+def test_a_device_link_that_leads_nowhere() -> None:
+    assert "no device" in refusal(camera("/dev/v4l/by-id/usb-none"))
 
 
 def test_an_exposed_credentials_file_is_told_of_once(tmp_path: Path) -> None:

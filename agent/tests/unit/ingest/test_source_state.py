@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helmet_agent.retry import Backoff
+from helmet_agent.services.ingest import RECONNECT_CAP_SECONDS, RECONNECT_FACTOR, RECONNECT_INITIAL_SECONDS
 from helmet_agent.services.source_state import Act, SourceState, State, Step
 
 
@@ -53,6 +54,19 @@ def test_further_attempts_wait_longer_up_to_the_cap() -> None:
         waits.append(round(step.wait_seconds, 6))
         now += step.wait_seconds
     assert waits == [0.05, 0.1, 0.2, 0.4, 0.5, 0.5, 0.5]
+
+
+def test_the_agents_own_backoff_tries_every_second_however_long_a_camera_was_away() -> None:
+    """Within 3 s of its return: up to 1 s of waiting, 1.5 s of an attempt that began too early, and the connection."""
+    backoff = Backoff(RECONNECT_INITIAL_SECONDS, RECONNECT_CAP_SECONDS, RECONNECT_FACTOR, lambda: 0.999)
+    state = SourceState(live=True, stall_seconds=3, backoff=backoff)
+    now = 0.0
+    for _ in range(1000):
+        state.lost(now, "refused")
+        wait = state.next(now).wait_seconds
+        assert 0 < wait <= 1.0
+        now += wait
+    assert now > 900
 
 
 def test_a_camera_that_dies_after_each_first_frame_is_not_hammered() -> None:

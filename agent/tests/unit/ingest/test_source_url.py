@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         ("http://cam/v.mjpg", SourceKind.NETWORK, "http://cam/v.mjpg"),
         ("https://cam/picture.jpg", SourceKind.NETWORK, "https://cam/picture.jpg"),
         ("/dev/video2", SourceKind.DEVICE, "/dev/video2"),
+        ("/dev/v4l/by-id/usb-cam-index0", SourceKind.DEVICE, "/dev/v4l/by-id/usb-cam-index0"),
         ("0", SourceKind.DEVICE, "/dev/video0"),
         ("07", SourceKind.DEVICE, "/dev/video7"),
     ],
