@@ -75,7 +75,7 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         action="store_true",
         help="take the environment of Sedna's inference worker (MODEL_URL, HEM_NAME, video_url, HE_SAVED_URL, ...)",
     )
-    run.add_argument("--until-eof", action="store_true", help="stop when every file and folder was read to its end")
+    run.add_argument("--until-eof", action="store_true", help="play every file once, stop when all are over")
     run.add_argument("--json", action="store_true", help="print one JSON object a frame on standard output")
     run.set_defaults(command=_run)
 
@@ -140,15 +140,12 @@ def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _run(options: argparse.Namespace) -> int:
     from helmet_agent.app.run import run_agent  # noqa: PLC0415 - commands load only what they use
+    from helmet_agent.app.settings import settings_from_environment, settings_from_file  # noqa: PLC0415 - as above
 
     if options.from_sedna_env:
-        from helmet_agent.sedna_env import config_from_sedna_env  # noqa: PLC0415 - as above
-
-        config = config_from_sedna_env(os.environ)
+        config = settings_from_environment(os.environ, until_eof=options.until_eof)
     else:
-        from helmet_agent.config import load_config  # noqa: PLC0415 - as above
-
-        config = load_config(options.config)
+        config = settings_from_file(options.config)
     return run_agent(config, until_eof=options.until_eof, frames_to=sys.stdout if options.json else None)
 
 

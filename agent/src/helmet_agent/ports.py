@@ -120,7 +120,9 @@ class ExampleSink(Protocol):
     """Where hard examples go: the spool, a folder, the hub."""
 
     def put(self, example: HardExample) -> bool:
-        """Takes an example for good; when this returns it survives a power cut. False: it was already there.
+        """Takes an example for good: after True it survives a power cut.
+
+        False: it was already there, or is worth less than everything that the quota holds.
 
         Raises:
             StorageError: it could not be kept, with the reason.

@@ -36,10 +36,10 @@ def check_config(file: Path) -> str:
         ConfigError: every problem there is, one a line.
     """
     from helmet_agent.app.composition import check_composition  # noqa: PLC0415 - loads OpenCV
+    from helmet_agent.app.settings import settings_from_file  # noqa: PLC0415 - as above
     from helmet_agent.app.system_clock import SystemClock  # noqa: PLC0415 - as above
-    from helmet_agent.config import load_config  # noqa: PLC0415 - as above
 
-    config = load_config(file)
+    config = settings_from_file(file)
     try:
         check_composition(config, SystemClock())
     except AgentError as error:

@@ -134,7 +134,7 @@ def compose(
         AgentError: a part cannot be made: no sources, a bad model, a folder that cannot be written.
     """
     cv2.setNumThreads(1)  # pictures are small and sources have their own threads: a pool would only cost
-    chosen = configured_sources(config, clock) if sources is None else list(sources)
+    chosen = configured_sources(config, clock, until_eof=until_eof) if sources is None else list(sources)
     if not chosen:
         raise ConfigError("no sources: give at least one [[sources]] table with name and url")
     batch = until_eof and not any(source.live for source, _ in chosen)

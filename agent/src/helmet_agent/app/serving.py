@@ -6,8 +6,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from helmet_agent.api.app import create_api
+from helmet_agent.api.guard import read_token
 from helmet_agent.api.server import ApiServer
-from helmet_agent.errors import ConfigError
 
 if TYPE_CHECKING:
     from helmet_agent.app.node import Node
@@ -20,14 +20,7 @@ def start_api(config: ApiConfig, node: Node) -> ApiServer:
     Raises:
         ConfigError: the token cannot be read. AgentError: the port is taken.
     """
-    token = None
-    if config.token_file is not None:
-        try:
-            token = config.token_file.read_text().strip()
-        except OSError as error:
-            raise ConfigError(f"api.token_file: {config.token_file} cannot be read: {error.strerror}") from error
-        if not token:
-            raise ConfigError(f"api.token_file: {config.token_file} is empty; put the token into it")
+    token = None if config.token_file is None else read_token(config.token_file)
     server = ApiServer(create_api(node, token), config.listen.host, config.listen.port)
     server.start()
     return server

@@ -32,8 +32,10 @@ def open_source(settings: SourceSettings, clock: Clock) -> FrameSource:
     return Camera(settings, clock)
 
 
-def configured_sources(config: AgentConfig, clock: Clock) -> list[tuple[FrameSource, SourceSettings]]:
-    """The sources of a configuration, none of them opened.
+def configured_sources(
+    config: AgentConfig, clock: Clock, *, until_eof: bool = False
+) -> list[tuple[FrameSource, SourceSettings]]:
+    """The sources of a configuration, none of them opened. A run until the end of all files plays each of them once.
 
     Raises:
         SourceMissing: an address is of no known kind.
@@ -42,7 +44,7 @@ def configured_sources(config: AgentConfig, clock: Clock) -> list[tuple[FrameSou
         SourceSettings(
             name=source.name,
             url=source.url,
-            loop=source.loop,
+            loop=source.loop and not until_eof,
             realtime=source.realtime,
             every_nth=source.every_nth,
             max_fps=source.max_fps,

@@ -54,7 +54,7 @@ def memory_of_run(config: Path, frames: int | None) -> Memory:
     Raises:
         AgentError: the agent failed.
     """
-    process = _start(config)
+    process = _start(config, until_eof=frames is None)
     watched = psutil.Process(process.pid)
     seen, samples, next_sample = 0, [(0, 0)], 0.0
     assert process.stdout is not None  # noqa: S101 - asked for in _start
@@ -84,7 +84,7 @@ def _growth(samples: list[tuple[int, int]]) -> float | None:
 
 def _first_report_seconds(config: Path) -> float:
     started = time.monotonic()
-    process = _start(config)
+    process = _start(config, until_eof=True)
     assert process.stdout is not None  # noqa: S101 - asked for in _start
     line = process.stdout.readline()
     seconds = time.monotonic() - started
@@ -98,6 +98,8 @@ def _first_report_seconds(config: Path) -> float:
     return seconds
 
 
-def _start(config: Path) -> subprocess.Popen[str]:
-    command = (sys.executable, "-m", "helmet_agent", "run", "--config", str(config), "--until-eof", "--json")
+def _start(config: Path, *, until_eof: bool) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "helmet_agent", "run", "--config", str(config), "--json"]
+    if until_eof:
+        command.append("--until-eof")
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)  # noqa: S603 - ours

@@ -94,7 +94,7 @@ class SourceConfig:
     read_timeout_seconds: float = key(
         kinds.seconds(0.1, 600), 5.0, "How long one frame may take before the source counts as lost."
     )
-    stall_seconds: float = key(kinds.seconds(0.5, 3600), 10.0, "How long the picture's own clock may stand still.")
+    stall_seconds: float = key(kinds.seconds(0.5, 3600), 3.0, "How long the picture's own clock may stand still.")
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """What cannot be right taken together: (key, message)."""
@@ -235,7 +235,7 @@ class EventsConfig:
         kinds.size(MIB, 64 * TIB), 256 * MIB, "Most space of these pictures; the oldest go first."
     )
     retention_days: float = key(
-        kinds.number(0.01, _YEARS_10), 30.0, "Events and their pictures are deleted after so many days."
+        kinds.number(0.01, _YEARS_10), 30.0, "Pictures kept with events are deleted after so many days; the lines stay."
     )
 
 

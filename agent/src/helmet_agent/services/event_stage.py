@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from typing import TYPE_CHECKING, Protocol
 
@@ -20,8 +21,11 @@ class EventFile(Protocol):
     def dropped(self) -> Mapping[str, int]:
         """Events that are not in the file, by cause."""
 
-    def put(self, event: ComplianceEvent, snapshot: bytes | None = None) -> bool:
-        """Hands an event over, with a JPEG to keep beside it."""
+    def put(self, event: ComplianceEvent, snapshot: Callable[[], bytes | None] | None = None) -> bool:
+        """Hands an event over, with what makes the JPEG to keep beside it."""
+
+    def add_listener(self, listener: Callable[[ComplianceEvent], None]) -> None:
+        """Tells somebody of every event as it was written."""
 
     def close(self, timeout_seconds: float) -> bool:
         """Writes what waits; False when the time was too short."""
@@ -33,23 +37,16 @@ class EventStage:
     Args:
         file: where events are written.
         picture: makes the JPEG that is kept when a violation starts; None keeps none.
-        listeners: told of every event at once; must not wait and must not raise.
     """
 
-    def __init__(
-        self,
-        file: EventFile,
-        picture: Callable[[ProcessedFrame], bytes | None] | None,
-        listeners: tuple[Callable[[ComplianceEvent], None], ...] = (),
-    ) -> None:
+    def __init__(self, file: EventFile, picture: Callable[[ProcessedFrame], bytes | None] | None) -> None:
         self._file = file
         self._picture = picture
-        self._listeners = listeners
         self._kinds: Counter[str] = Counter(violation_started=0, violation_ended=0)
 
     def add_listener(self, listener: Callable[[ComplianceEvent], None]) -> None:
-        """Tells somebody else too, from the next event on."""
-        self._listeners = (*self._listeners, listener)
+        """Tells somebody too, from the next event on, as it was written; the listener must not wait."""
+        self._file.add_listener(listener)
 
     def by_kind(self) -> dict[str, int]:
         """Events since the start, by kind."""
@@ -67,10 +64,10 @@ class EventStage:
     def publish(self, event: ComplianceEvent, processed: ProcessedFrame | None) -> None:
         """Passes one event on; ``processed`` is the frame that shows it, if one is at hand."""
         self._kinds[event.kind] += 1
-        wanted = event.kind == "violation_started" and processed is not None and self._picture is not None
-        self._file.put(event, self._picture(processed) if wanted and self._picture and processed else None)
-        for listener in self._listeners:
-            listener(event)
+        picture = None
+        if event.kind == "violation_started" and processed is not None and self._picture is not None:
+            picture = functools.partial(self._picture, processed)
+        self._file.put(event, picture)
 
     def close(self, timeout: float) -> None:
         """Writes what waits, at most ``timeout`` seconds."""

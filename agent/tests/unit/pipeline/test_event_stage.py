@@ -13,6 +13,8 @@ from helmet_agent.services.pipeline import ProcessedFrame
 from helmet_agent.vision.tracks import TrackUpdate
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from helmet_agent.contract.events import EventKind
 
 PICTURE = np.zeros((4, 4, 3), np.uint8)
@@ -22,10 +24,16 @@ PICTURE = np.zeros((4, 4, 3), np.uint8)
 class File:
     lines: list[tuple[str, bytes | None]] = field(default_factory=list)
     dropped: dict[str, int] = field(default_factory=dict)
+    listeners: list[Callable[[ComplianceEvent], None]] = field(default_factory=list)
 
-    def put(self, event: ComplianceEvent, snapshot: bytes | None = None) -> bool:
-        self.lines.append((event.kind, snapshot))
+    def put(self, event: ComplianceEvent, snapshot: Callable[[], bytes | None] | None = None) -> bool:
+        self.lines.append((event.kind, snapshot() if snapshot else None))
+        for listener in self.listeners:
+            listener(event)
         return True
+
+    def add_listener(self, listener: Callable[[ComplianceEvent], None]) -> None:
+        self.listeners.append(listener)
 
     def close(self, timeout_seconds: float) -> bool:
         del timeout_seconds

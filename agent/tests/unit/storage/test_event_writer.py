@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
+import queue
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,17 @@ from helmet_agent.testing import ManualClock
 
 DAY = 86400.0
 MakeEvent = Callable[..., ComplianceEvent]
+
+
+class Listener:
+    """Hears events on the writer's thread and hands them over here."""
+
+    def __init__(self, writer: EventWriter) -> None:
+        self._heard: queue.Queue[ComplianceEvent] = queue.Queue()
+        writer.add_listener(self._heard.put)
+
+    def get(self) -> ComplianceEvent:
+        return self._heard.get(timeout=20)
 
 
 class GatedLog(EventLog):
@@ -40,7 +52,7 @@ def opened(folder: Path) -> EventLog:
 def test_everything_that_was_taken_is_on_disk_after_close(tmp_path: Path, make_event: MakeEvent) -> None:
     writer = EventWriter(opened(tmp_path), ManualClock())
     for number in range(20):
-        assert writer.put(make_event(f"v-{number}"), b"jpeg")
+        assert writer.put(make_event(f"v-{number}"), lambda: b"jpeg")
     assert writer.close()
     assert writer.close()
     assert ids(tmp_path) == [f"v-{number}" for number in range(20)]
@@ -93,16 +105,14 @@ def test_live_a_refusing_disk_is_counted_reported_and_overcome(tmp_path: Path, m
     log = opened(tmp_path)
     (tmp_path / "events.jsonl").mkdir()
     writer = EventWriter(log, ManualClock())
-    with writer.subscribe() as listener:
-        writer.put(make_event("a"), b"jpeg")
-        heard = listener.get(20)
-        assert heard is not None
-        assert heard.id == "a"
-        assert writer.dropped["storage"] == 1
-        assert "a folder is in the way" in str(writer.failing)
-        (tmp_path / "events.jsonl").rmdir()
-        writer.put(make_event("b"))
-        assert listener.get(20) is not None
+    listener = Listener(writer)
+    writer.put(make_event("a"), lambda: b"jpeg")
+    assert listener.get().id == "a"
+    assert writer.dropped["storage"] == 1
+    assert "a folder is in the way" in str(writer.failing)
+    (tmp_path / "events.jsonl").rmdir()
+    writer.put(make_event("b"))
+    assert listener.get().id == "b"
     assert writer.failing is None
     assert writer.close()
     assert ids(tmp_path) == ["b"]
@@ -119,32 +129,39 @@ def test_an_event_that_cannot_be_written_down_does_not_end_the_thread(tmp_path: 
 
 def test_listeners_hear_what_was_written_with_the_snapshots_name(tmp_path: Path, make_event: MakeEvent) -> None:
     writer = EventWriter(opened(tmp_path), ManualClock())
-    with writer.subscribe() as one, writer.subscribe() as other:
-        writer.put(make_event("v"), b"jpeg")
-        for listener in (one, other):
-            heard = listener.get(20)
-            assert heard is not None
-            assert (heard.id, heard.snapshot) == ("v", "v.jpg")
-        one.close()
-        writer.put(make_event("w"))
-        assert other.get(20) is not None
-        assert one.get() is None
+    one, other = Listener(writer), Listener(writer)
+    writer.put(make_event("v"), lambda: b"jpeg")
+    for listener in (one, other):
+        heard = listener.get()
+        assert (heard.id, heard.snapshot) == ("v", "v.jpg")
     writer.close()
-    late = writer.subscribe()
-    assert late.closed
-    assert late.get() is None
 
 
-def test_a_slow_listener_loses_the_oldest_and_is_told_how_many(tmp_path: Path, make_event: MakeEvent) -> None:
+def test_a_listener_that_fails_costs_nobody_else_an_event(tmp_path: Path, make_event: MakeEvent) -> None:
+    def failing(_: ComplianceEvent) -> None:
+        raise RuntimeError("gone")
+
     writer = EventWriter(opened(tmp_path), ManualClock())
-    listener = writer.subscribe(size=3)
-    for number in range(10):
-        writer.put(make_event(f"v-{number}"))
-    writer.close()
-    assert listener.take_lost() == 7
-    assert listener.take_lost() == 0
-    heard = [listener.get() for _ in range(4)]
-    assert [event and event.id for event in heard] == ["v-7", "v-8", "v-9", None]
+    writer.add_listener(failing)
+    listener = Listener(writer)
+    writer.put(make_event("v"))
+    assert listener.get().id == "v"
+    assert writer.close()
+    assert ids(tmp_path) == ["v"]
+
+
+def test_the_picture_is_made_on_the_writers_thread(tmp_path: Path, make_event: MakeEvent) -> None:
+    made: list[str] = []
+
+    def picture() -> bytes | None:
+        made.append(threading.current_thread().name)
+        return None
+
+    writer = EventWriter(opened(tmp_path), ManualClock())
+    writer.put(make_event("v"), picture)
+    assert writer.close()
+    assert made == ["events"]
+    assert list((tmp_path / "snapshots").iterdir()) == []
 
 
 def test_old_snapshots_are_swept_at_the_start_and_every_hour(tmp_path: Path, make_event: MakeEvent) -> None:
@@ -153,14 +170,14 @@ def test_old_snapshots_are_swept_at_the_start_and_every_hour(tmp_path: Path, mak
     with_old.append(make_event("ancient", time_seconds=clock.now() - 31 * DAY), b"jpeg")
     with_old.close()
     writer = EventWriter(opened(tmp_path), clock)
-    with writer.subscribe() as listener:
-        writer.put(make_event("v-1", time_seconds=clock.now()), b"jpeg")
-        assert listener.get(20)
-        assert [path.name for path in (tmp_path / "snapshots").iterdir()] == ["v-1.jpg"]
-        clock.advance(31 * DAY)
-        writer.put(make_event("v-2", time_seconds=clock.now()), b"jpeg")
-        writer.put(make_event("v-3", time_seconds=clock.now()), b"jpeg")
-        for _ in range(2):
-            assert listener.get(20)
+    listener = Listener(writer)
+    writer.put(make_event("v-1", time_seconds=clock.now()), lambda: b"jpeg")
+    assert listener.get()
+    assert [path.name for path in (tmp_path / "snapshots").iterdir()] == ["v-1.jpg"]
+    clock.advance(31 * DAY)
+    writer.put(make_event("v-2", time_seconds=clock.now()), lambda: b"jpeg")
+    writer.put(make_event("v-3", time_seconds=clock.now()), lambda: b"jpeg")
+    for _ in range(2):
+        assert listener.get()
     writer.close()
     assert sorted(path.name for path in (tmp_path / "snapshots").iterdir()) == ["v-2.jpg", "v-3.jpg"]

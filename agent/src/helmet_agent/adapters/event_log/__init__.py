@@ -3,7 +3,6 @@
 
 from helmet_agent.adapters.event_log.log import EventLog
 from helmet_agent.adapters.event_log.snapshots import Snapshots
-from helmet_agent.adapters.event_log.subscription import Subscription
 from helmet_agent.adapters.event_log.writer import EventWriter
 
-__all__ = ["EventLog", "EventWriter", "Snapshots", "Subscription"]
+__all__ = ["EventLog", "EventWriter", "Snapshots"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one thread that writes events, and the fan-out to live listeners."""
+"""The one thread that writes events and tells those who listen."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
-from helmet_agent.adapters.event_log.subscription import Subscription
 from helmet_agent.errors import StorageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from helmet_agent.adapters.event_log.log import EventLog
     from helmet_agent.contract import ComplianceEvent
     from helmet_agent.ports import Clock
@@ -28,7 +29,7 @@ _POLL_SECONDS = 30.0
 
 class _Job(NamedTuple):
     event: ComplianceEvent
-    snapshot: bytes | None
+    snapshot: Callable[[], bytes | None] | None
 
 
 class EventWriter:
@@ -52,7 +53,7 @@ class EventWriter:
         self._jobs: queue.Queue[_Job | None] = queue.Queue(queue_size)
         self._dropped: Counter[str] = Counter()
         self._guard = threading.Lock()
-        self._listeners: set[Subscription] = set()
+        self._listeners: tuple[Callable[[ComplianceEvent], None], ...] = ()
         self._failure: StorageError | None = None
         self._failing = False
         self._closing = threading.Event()
@@ -71,12 +72,12 @@ class EventWriter:
         """Why events cannot be written at present, for the health report; None while writing works."""
         return str(self._failure) if self._failing else None
 
-    def put(self, event: ComplianceEvent, snapshot: bytes | None = None) -> bool:
+    def put(self, event: ComplianceEvent, snapshot: Callable[[], bytes | None] | None = None) -> bool:
         """Hands an event over.
 
         Args:
             event: what happened.
-            snapshot: a JPEG to keep with it.
+            snapshot: makes a JPEG to keep with it, on the writer's thread; one that gives None keeps none.
 
         Returns:
             False when it was dropped, which is counted.
@@ -98,17 +99,13 @@ class EventWriter:
             return False
         return True
 
-    def subscribe(self, size: int = 64) -> Subscription:
-        """A listener that gets every event from now on and loses the oldest beyond ``size`` waiting ones."""
-        listener = Subscription(size, self._forget)
+    def add_listener(self, listener: Callable[[ComplianceEvent], None]) -> None:
+        """Tells somebody of every event from now on, on the writer's thread; the listener must not wait."""
         with self._guard:
-            self._listeners.add(listener)
-        if self._closing.is_set():
-            listener.close()
-        return listener
+            self._listeners = (*self._listeners, listener)
 
     def close(self, timeout_seconds: float = 10.0) -> bool:
-        """Writes what waits, ends the listeners and lets go of the folder; idempotent.
+        """Writes what waits and lets go of the folder; idempotent.
 
         Returns:
             False when the disk did not take everything within the time-out.
@@ -120,10 +117,6 @@ class EventWriter:
         with contextlib.suppress(queue.Full):
             self._jobs.put_nowait(None)  # wakes the thread; with a full queue it is awake
         self._thread.join(timeout_seconds)
-        with self._guard:
-            listeners = list(self._listeners)
-        for listener in listeners:
-            listener.close()
         if self._thread.is_alive():
             return False
         while not self._jobs.empty():  # put while the thread was leaving
@@ -151,7 +144,7 @@ class EventWriter:
 
     def _write(self, job: _Job) -> ComplianceEvent:
         try:
-            written = self._events.append(job.event, job.snapshot)
+            written = self._events.append(job.event, job.snapshot() if job.snapshot else None)
         except StorageError as error:
             self._drop("storage")
             if not self._failing:
@@ -170,20 +163,17 @@ class EventWriter:
         return job.event
 
     def _tell(self, event: ComplianceEvent) -> None:
-        with self._guard:
-            listeners = list(self._listeners)
-        for listener in listeners:
-            listener.offer(event)
+        for listener in self._listeners:
+            try:
+                listener(event)
+            except Exception as error:
+                _log.error("a listener to events failed", reason=repr(error))
 
     def _sweep(self) -> None:
         try:
             self._events.sweep(self._clock.now())
         except StorageError as error:
             _log.error("old snapshots could not be removed", reason=str(error))
-
-    def _forget(self, listener: Subscription) -> None:
-        with self._guard:
-            self._listeners.discard(listener)
 
     def _drop(self, cause: str) -> None:
         with self._guard:
