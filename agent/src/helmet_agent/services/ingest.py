@@ -17,6 +17,7 @@ for; one that comes while the loop is busy may yet be replaced, and is letterbox
 
 from __future__ import annotations
 
+import atexit
 import threading
 import time
 from collections import deque
@@ -124,6 +125,7 @@ class Ingest:
 
     def start(self) -> None:
         """Starts a thread for each source, and one that looks after them."""
+        atexit.register(self.close)  # threads that decode while Python shuts down would abort the process
         for lane, reader in enumerate(self._readers):
             self._start(f"source {self._names[lane]}", partial(self._read, lane, reader))
         self._start("source supervisor", self._supervise)
@@ -162,6 +164,7 @@ class Ingest:
         Returns:
             False when a source still hangs in its driver or decoder; the process should then end by ``os._exit``.
         """
+        atexit.unregister(self.close)
         deadline = time.monotonic() + _JOIN_SECONDS
         self._closing.set()
         self._mailbox.close()

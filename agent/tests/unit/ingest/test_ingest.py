@@ -179,6 +179,13 @@ def test_a_camera_that_keeps_its_reader_waiting_does_not_stop_the_heart(rig: Any
     rig.wait_until(lambda: ingest.statuses()[0].heartbeat_seconds > before + 0.3)
 
 
+def test_a_reader_that_waits_for_the_consumer_keeps_beating(rig: Any) -> None:
+    ingest = rig.ingest(file_of(rig, 10))
+    rig.wait_until(lambda: ingest.statuses()[0].frames_read == 3)
+    before = ingest.statuses()[0].heartbeat_seconds
+    rig.wait_until(lambda: ingest.statuses()[0].heartbeat_seconds > before + 0.3)
+
+
 def test_a_letterbox_that_hangs_does_stop_the_heart(rig: Any) -> None:
     hang = threading.Event()
     camera = rig.DrivenSource(live=False)
