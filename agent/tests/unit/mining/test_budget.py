@@ -38,6 +38,14 @@ def test_who_always_asks_gets_the_burst_and_then_the_steady_rate(per_hour: int, 
     assert expected * 0.97 - 2 <= len(taken) <= expected
 
 
+@pytest.mark.parametrize("per_hour", [1, 7, 60, 1000])
+def test_the_next_one_comes_no_moment_too_early(per_hour: int) -> None:
+    bucket = TokenBucket(HourlyBudget(per_hour, 1))
+    assert bucket.take(0.0)
+    assert not bucket.take(HOUR / per_hour)
+    assert bucket.take(HOUR / per_hour * (1 + 1e-6))
+
+
 def test_a_budget_of_nothing_allows_nothing() -> None:
     bucket = TokenBucket(HourlyBudget(0))
     assert not any(bucket.take(second * 60.0) for second in range(600))

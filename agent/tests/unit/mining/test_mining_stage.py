@@ -314,10 +314,13 @@ def test_shedding_lets_go_of_the_pictures_that_wait(build: Build) -> None:
     for seq in range(1, 4):
         stage.consider(frame(seq), [UNSURE], NOBODY, DIGEST)
     stage.set_shedding(True)
+    for seq in range(4, 8):
+        assert stage.consider(frame(seq), [UNSURE], NOBODY, DIGEST)
+    assert stage.counters()["dropped.shed"] == 4  # at once, without a look at the queue
     gate.open.set()
     assert stage.close(20.0)
     assert [record.frame for record in gate.memory.records] == [0]
-    assert settled(stage)["dropped.shed"] == 3
+    assert settled(stage)["dropped.shed"] == 7
 
 
 def test_a_failing_sink_is_counted_logged_once_and_recovered_from(build: Build) -> None:

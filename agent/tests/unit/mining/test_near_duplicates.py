@@ -63,6 +63,12 @@ def test_each_bit_says_whether_the_next_cell_is_brighter() -> None:
     assert dhash(np.ascontiguousarray(picture[:, ::-1])) == 0
 
 
+def test_flat_regions_are_not_moved_by_noise() -> None:
+    grey = np.full((128, 144, 3), 100, np.uint8)
+    noise = np.random.default_rng(1).integers(0, 2, grey.shape, np.uint8)
+    assert dhash(grey) == dhash(grey + noise) == 0
+
+
 def test_a_strip_of_a_picture_can_be_hashed_without_a_copy() -> None:
     wide = scene(2, 432, 1536)
     assert dhash(wide[:, 100:868]) == dhash(wide[:, 100:868].copy())

@@ -56,9 +56,8 @@ class TokenBucket:
         """Whether a token can be taken at this moment of the monotonic clock."""
         if self._filled_seconds is None:
             self._filled_seconds = now_seconds
-        if now_seconds > self._filled_seconds:
-            self._tokens = min(self._size, self._tokens + self._rate * (now_seconds - self._filled_seconds))
-            self._filled_seconds = now_seconds
+        self._tokens = min(self._size, self._tokens + self._rate * (now_seconds - self._filled_seconds))
+        self._filled_seconds = now_seconds
         return self._tokens >= 1.0
 
     def take(self, now_seconds: float) -> bool:
