@@ -189,7 +189,7 @@ class Clip:
         if missing > tolerated:
             self._faults["truncated"] = self._faults.get("truncated", 0) + 1
             _log.warning(
-                "the file ended before the last frame its header promises: cut off, damaged, or trimmed without a new index",
+                "the file ended before the last frame its header promises: cut off, damaged or trimmed",
                 path=str(self._path),
                 frames=self._frames_this_pass,
                 promised=self._promised,

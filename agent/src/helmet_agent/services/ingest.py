@@ -48,7 +48,7 @@ RECONNECT_CAP_SECONDS = 1.0
 RECONNECT_FACTOR = 2.0
 _SUPERVISION_SECONDS = 0.2
 _PATIENCE_SECONDS = 0.2
-_JOIN_SECONDS = 2.0
+_JOIN_SECONDS = 1.0  # of the 2 s that the agent has after SIGTERM
 _SPARE_BUFFERS = 4
 
 _log = structlog.get_logger(__name__)
@@ -159,7 +159,7 @@ class Ingest:
         self._divisor = max(1, divisor)
 
     def close(self) -> bool:
-        """Stops all readers. Takes at most 2 s.
+        """Stops all readers, within about a second.
 
         Returns:
             False when a source still hangs in its driver or decoder; the process should then end by ``os._exit``.
