@@ -72,9 +72,19 @@ def run_agent(config: AgentConfig, *, until_eof: bool, frames_to: TextIO | None 
         raise life.restart_wanted
     if until_eof and frames_to is None:
         _tell(agent)
-    for failure in agent.ingest.failures:
+    failures = [str(failure) for failure in agent.ingest.failures]
+    if until_eof:
+        failures += _lost(agent)
+    for failure in failures:
         sys.stderr.write(f"helmet-agent: {failure}\n")
-    return EXIT_FAILED if until_eof and agent.ingest.failures else EXIT_OK
+    return EXIT_FAILED if until_eof and failures else EXIT_OK
+
+
+def _lost(agent: Agent) -> list[str]:
+    """What a batch run could not keep: somebody asked for all of it, so it counts as failed."""
+    counters = {} if agent.mining is None else agent.mining.counters()
+    lost = sum(counters.get(f"dropped.{cause}", 0) for cause in ("sink_error", "encode_error"))
+    return [f"{lost} hard examples could not be kept; the log above says why"] if lost else []
 
 
 class _Life:
