@@ -12,6 +12,7 @@ import typer
 from helmet_agent.errors import EXIT_FAILED, EXIT_OK, EXIT_USAGE, AgentError
 from helmet_cloud.cli.evaluate import evaluate
 from helmet_cloud.cli.labels import labels
+from helmet_cloud.cli.training import export, train
 from helmet_cloud.cli.version import version
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ app = typer.Typer(
 )
 app.add_typer(labels, name="labels")
 app.command()(evaluate)
+app.command()(train)
+app.command()(export)
 app.command()(version)
 
 
