@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 import threading
@@ -46,7 +47,6 @@ def run_agent(config: AgentConfig, *, until_eof: bool, frames_to: TextIO | None 
         frames_to: where one JSON object a frame is printed, if anywhere.
 
     Raises:
-        RestartWanted: the memory limit was reached; everything is saved.
         AgentError: it cannot start, or cannot go on.
     """
     configure_logging(config.log.level, config.log.format)
@@ -68,9 +68,21 @@ def run_agent(config: AgentConfig, *, until_eof: bool, frames_to: TextIO | None 
         if progress is not None:
             progress.close()
         life.close()
+    code = _settle(agent, life, until_eof=until_eof, table=until_eof and frames_to is None)
+    if not agent.clean:
+        # A decoder that hangs in foreign code would abort the process if it came back while Python shuts down.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
+def _settle(agent: Agent, life: _Life, *, until_eof: bool, table: bool) -> int:
+    """Says how the run ended and returns the exit code."""
     if life.restart_wanted is not None:
-        raise life.restart_wanted
-    if until_eof and frames_to is None:
+        sys.stderr.write(f"helmet-agent: {life.restart_wanted}\n")
+        return life.restart_wanted.exit_code
+    if table:
         _tell(agent)
     failures = [str(failure) for failure in agent.ingest.failures]
     if until_eof:
