@@ -146,7 +146,12 @@ def _run(options: argparse.Namespace) -> int:
         config = settings_from_environment(os.environ, until_eof=options.until_eof)
     else:
         config = settings_from_file(options.config)
-    return run_agent(config, until_eof=options.until_eof, frames_to=sys.stdout if options.json else None)
+    code = run_agent(config, until_eof=options.until_eof, frames_to=sys.stdout if options.json else None)
+    # Everything is written and closed. Python's own shutdown takes a second or two more, and a camera's decoder that
+    # comes back from foreign code meanwhile would abort the process.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _detect(options: argparse.Namespace) -> int:

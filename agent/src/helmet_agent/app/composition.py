@@ -65,7 +65,6 @@ class Agent:
         summary: counts for the closing table.
         latest: the latest frame of each source, for the preview.
         batch: every source is read to its end, so every queue waits and nothing is dropped.
-        clean: False after ``close`` when a source did not come back: then the process should end by ``os._exit``.
     """
 
     config: AgentConfig
@@ -79,7 +78,6 @@ class Agent:
     summary: Summary
     latest: LatestFrames
     batch: bool
-    clean: bool = True
 
     def close(self) -> None:
         """Stops the sources, writes what is queued, closes every file.
@@ -97,10 +95,7 @@ class Agent:
             if self.mining is not None:
                 stack.callback(self.mining.close, seconds)
             stack.callback(self._finish)
-            stack.callback(self._close_sources)
-
-    def _close_sources(self) -> None:
-        self.clean = self.ingest.close()
+            stack.callback(self.ingest.close)
 
     def _finish(self) -> None:
         for event in self.pipeline.finish():

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sys
 import threading
@@ -68,13 +67,7 @@ def run_agent(config: AgentConfig, *, until_eof: bool, frames_to: TextIO | None 
         if progress is not None:
             progress.close()
         life.close()
-    code = _settle(agent, life, until_eof=until_eof, table=until_eof and frames_to is None)
-    if not agent.clean:
-        # A decoder that hangs in foreign code would abort the process if it came back while Python shuts down.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    return code
+    return _settle(agent, life, until_eof=until_eof, table=until_eof and frames_to is None)
 
 
 def _settle(agent: Agent, life: _Life, *, until_eof: bool, table: bool) -> int:
