@@ -59,6 +59,12 @@ def test_three_of_five_frames_must_agree(script: str, kinds: list[str]) -> None:
     assert [f"{frame} {event.kind.removeprefix('violation_')}" for frame, event in found] == kinds
 
 
+def test_each_change_asks_for_new_frames() -> None:
+    # two of five: the bare frames before the end must not count towards the next start
+    kinds = [(frame, event.kind) for frame, event in play(Compliance("cam", ComplianceSettings(2, 5)), "bbwwbwb")]
+    assert kinds == [(1, "violation_started"), (3, "violation_ended"), (6, "violation_started")]
+
+
 @given(st.text("bwh.", max_size=60), st.integers(1, 8), st.integers(0, 8))
 @settings(max_examples=300, deadline=None)
 def test_starts_and_ends_alternate_and_belong_together(script: str, needed: int, more: int) -> None:
@@ -197,6 +203,11 @@ def test_people_side_by_side_keep_their_own_heads() -> None:
     left, right = (0.0, 0.0, 100.0, 300.0), (60.0, 10.0, 160.0, 310.0)
     heads = [(95.0, 12.0, 125.0, 45.0), (35.0, 2.0, 65.0, 35.0)]
     assert match_heads(heads, [left, right]) == {0: 1, 1: 0}
+
+
+def test_a_head_inside_two_people_goes_to_the_one_below_it() -> None:
+    left, right = (0.0, 0.0, 100.0, 300.0), (20.0, 0.0, 120.0, 300.0)
+    assert match_heads([(75.0, 2.0, 95.0, 30.0), (25.0, 2.0, 45.0, 30.0)], [left, right]) == {0: 1, 1: 0}
 
 
 BOXES = st.lists(

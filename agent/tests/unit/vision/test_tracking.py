@@ -131,6 +131,13 @@ def test_a_missed_track_moves_on_and_is_found_again() -> None:
     assert updates[14].tracks[0].missed == 0
 
 
+def test_a_gap_does_not_make_a_track_faster() -> None:
+    frames = [[] if number in (10, 11, 12, 13, 15) else [head(10.0 * number)] for number in range(16)]
+    expected = play(Tracker(), frames)[-1].tracks[0]
+    assert expected.missed == 1
+    assert expected.box[0] == pytest.approx(150.0, abs=5.0)
+
+
 def test_a_track_is_given_up_after_its_patience() -> None:
     frames = [[head(10)]] * 20 + [[]] * 6 + [[head(10)]]
     updates = play(Tracker(TrackerSettings(max_missed=4)), frames)
@@ -160,7 +167,7 @@ def test_a_weak_detection_keeps_a_track_alive() -> None:
     assert updates[-1].tracks[0].scores == (0.9, 0.26, 0.9)
 
 
-@pytest.mark.parametrize("other", [head(90), head(60, size=60)], ids=["far away", "another size"])
+@pytest.mark.parametrize("other", [head(90), head(-5, 35, size=50)], ids=["far away", "another size"])
 def test_what_cannot_be_the_same_begins_anew(other: Detection) -> None:
     assert [track.id for track in play(Tracker(), [[head(10)], [other]])[-1].started] == [2]
 
