@@ -34,6 +34,7 @@ class Checkpoint:
         weights: the network's, batch norm statistics included.
         average: their running average.
         optimiser: the optimiser's variables.
+        seconds: training time so far, over all calls.
     """
 
     step: int
@@ -41,6 +42,7 @@ class Checkpoint:
     weights: list[NDArray[Any]]
     average: list[NDArray[Any]]
     optimiser: list[NDArray[Any]]
+    seconds: float = 0.0
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -79,7 +81,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     Raises:
         StorageError: it cannot be written; the previous checkpoint is still there.
     """
-    head = json.dumps({"step": checkpoint.step, "plan": checkpoint.plan})
+    head = json.dumps({"step": checkpoint.step, "plan": checkpoint.plan, "seconds": checkpoint.seconds})
     arrays: dict[str, NDArray[Any]] = {"head": np.array(head)}
     for name in _LISTS:
         arrays |= {f"{name}/{index:04d}": array for index, array in enumerate(getattr(checkpoint, name))}
@@ -95,8 +97,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
     arrays = read_arrays(path)
     try:
         head = json.loads(str(arrays["head"]))
-        step, plan = int(head["step"]), dict(head["plan"])
+        step, plan, seconds = int(head["step"]), dict(head["plan"]), float(head.get("seconds", 0.0))
     except (KeyError, ValueError, TypeError) as error:
         raise ModelError(f"no checkpoint of a training run: {path}") from error
     lists = {name: [array for key, array in arrays.items() if key.startswith(f"{name}/")] for name in _LISTS}
-    return Checkpoint(step, plan, **lists)
+    return Checkpoint(step, plan, **lists, seconds=seconds)

@@ -109,7 +109,7 @@ def save_weights(network: Network, path: Path) -> None:
     write_arrays(
         path,
         {
-            f"{index:04d}": np.clip(np.asarray(weight), -limit, limit).astype(np.float16)
+            f"{index:04d}": np.clip(weight.numpy(), -limit, limit).astype(np.float16)
             for index, weight in enumerate(network.model.weights)
         },
     )

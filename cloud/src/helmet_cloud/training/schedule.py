@@ -27,7 +27,7 @@ class Plan:
         scale_low, scale_high: of whole pictures, relative to fitting the input.
     """
 
-    steps: int = 5000
+    steps: int = 4200
     batch: int = 16
     seed: int = 20251122
     height: int = INPUT_HEIGHT

@@ -65,6 +65,7 @@ class Trainer:
         self.network = network
         self.plan = plan
         self.step = 0
+        self.seconds = 0.0
         self._trainable = network.model.trainable_variables
         self._optimiser = keras.optimizers.AdamW(plan.peak_rate, weight_decay=plan.weight_decay)
         self._optimiser.exclude_from_weight_decay(var_list=[v for v in self._trainable if len(v.shape) < _MATRIX])
@@ -115,9 +116,10 @@ class Trainer:
         return Checkpoint(
             self.step,
             self.plan.as_dict(),
-            [np.array(variable) for variable in self.network.model.weights],
-            [variable.numpy() for variable in self._average],
-            [np.array(variable) for variable in self._optimiser.variables],
+            [np.array(variable.numpy()) for variable in self.network.model.weights],
+            [np.array(variable.numpy()) for variable in self._average],
+            [np.array(variable.numpy()) for variable in self._optimiser.variables],
+            self.seconds,
         )
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -140,7 +142,7 @@ class Trainer:
         for variables, values in pairs:
             for variable, value in zip(variables, values, strict=True):
                 variable.assign(value)
-        self.step = checkpoint.step
+        self.step, self.seconds = checkpoint.step, checkpoint.seconds
 
     def resume(self, path: Path, say: Callable[[str], None] = print) -> bool:
         """Restores the checkpoint at ``path`` when there is one; says whether.
@@ -169,12 +171,13 @@ class Trainer:
         """
         cv2.setNumThreads(1)  # the cores belong to TensorFlow
         started = saved = time.monotonic()
-        first = self.step
+        first, before = self.step, self.seconds
         recent: list[NDArray[np.float32]] = []
         with stop_on_signal() as stopped, contextlib.closing(batches(parts, self.plan, self.step)) as stream:
             for batch in stream:
                 recent.append(self.train_batch(batch))
                 now = time.monotonic()
+                self.seconds = before + now - started
                 if len(recent) == REPORT_EVERY_STEPS:
                     say(self._report(np.mean(recent, axis=0), now - started, self.step - first))
                     recent.clear()
