@@ -62,6 +62,7 @@ SUITES = (
     Suite("cloud", pytest("cloud/tests", "-m", "not training")),
     Suite("training", pytest("cloud/tests", "-m", "training", parallel=False)),
     Suite("repository", pytest("tests/repo", parallel=False)),
+    Suite("demo", pytest("tests/demo", parallel=False)),
     Suite("roles, this machine", (str(BIN / "molecule"), "test", "--scenario-name", "local")),
     Suite(
         "roles, systemd host",
