@@ -71,7 +71,7 @@ def test_no_pictures_to_train_on(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 @pytest.mark.training
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_a_round_from_weights_to_a_model_that_can_be_measured(tmp_path: Path) -> None:
     start, work, out = tmp_path / "start.npz", tmp_path / "round", tmp_path / "model"
     script = (
