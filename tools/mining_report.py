@@ -31,7 +31,7 @@ from helmet_agent.vision.tracking import Tracker
 from helmet_cloud.evaluation import open_detector
 from helmet_cloud.evaluation.matching import TRUE, match_picture
 from helmet_cloud.labels import LABELS, LabelledPicture, read_picture, read_yolo
-from helmet_cloud.training.dataset import split
+from helmet_cloud.training.sources import NEW_SITE, read_base_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -284,20 +284,6 @@ def replace_block(page: str, name: str, content: str) -> str:
     return page[: page.index(begin) + len(begin)] + f"\n\n{content.strip()}\n\n" + page[page.index(end) :]
 
 
-def _labelled(folder: Path, complete: frozenset[str] = JUDGED, annotations: str = "labels") -> list[LabelledPicture]:
-    found = read_yolo(folder, complete=complete, annotations=annotations)
-    for problem in found.problems[:5]:
-        print(problem, file=sys.stderr)
-    return list(found.pictures)
-
-
-def _validation(data: Path) -> list[LabelledPicture]:
-    workers = data / "hard_hat_workers"
-    complete = _labelled(workers / "complete", annotations="labels_4class")
-    heads = _labelled(workers / "extra_heads_only", frozenset(HEADS), "labels_4class")
-    return split([*complete, *heads])[1]
-
-
 def _percent(share: float) -> str:
     return f"{100 * share:.0f}%"
 
@@ -311,7 +297,7 @@ def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=bundled_model_dir(), help="folder with manifest.json")
-    parser.add_argument("--data", type=Path, help="folder with hard_hat_workers and sfchd_cctv")
+    parser.add_argument("--data", type=Path, help="the folder that `make model DATA=` takes")
     parser.add_argument("--write", action="store_true", help="put the tables into docs/mining.md")
     options = parser.parse_args()
     try:
@@ -322,16 +308,16 @@ def main() -> int:
         )
         blocks = {
             "fixture frames": about
-            + frame_table(judge_pictures("CC BY frames of the tests", _labelled(FRAMES), detector)),
+            + frame_table(
+                judge_pictures("CC BY frames of the tests", read_yolo(FRAMES, complete=JUDGED).pictures, detector)
+            ),
             "clips": about + clip_table(detector, CLIPS),
         }
         if options.data:
+            base = read_base_data(options.data, lambda line: print(line, file=sys.stderr))
             sets = (
-                ("hard_hat_workers, validation part", _validation(options.data)),
-                (
-                    "sfchd_cctv, a site never trained on",
-                    _labelled(options.data / "sfchd_cctv", annotations="labels_4class"),
-                ),
+                ("hard_hat_workers, validation part", base.validation),
+                ("sfchd_cctv, a site never trained on", base.measured[NEW_SITE]),
             )
             blocks["data sets"] = about + "\n".join(
                 frame_table(judge_pictures(name, pictures, detector)) for name, pictures in sets
