@@ -17,15 +17,20 @@ if TYPE_CHECKING:
     from helmet_agent.errors import RestartWanted
     from helmet_agent.ports import Clock
     from helmet_agent.services.governor import Decision
+    from helmet_agent.services.governor_loop import Reading
 
 LEAST_HYSTERESIS = 0.1
 """Share of the limit that must come free again, below the soft share, before anything is taken back."""
 
 
 def memory_governor(
-    agent: Agent, preview: PreviewDesk, stop: Callable[[RestartWanted], None], clock: Clock
+    agent: Agent,
+    preview: PreviewDesk,
+    stop: Callable[[RestartWanted], None],
+    clock: Clock,
+    read: Callable[[], Reading] | None = None,
 ) -> GovernorLoop:
-    """The loop that watches memory; ``stop`` is called once, at the hard limit."""
+    """The loop that watches memory; ``stop`` is called once, at the hard limit; ``read`` is by default this process."""
 
     def apply(decision: Decision) -> None:
         preview.shed(None if decision.preview else "memory is short; the preview comes back by itself")
@@ -35,7 +40,7 @@ def memory_governor(
 
     settings = agent.config.memory
     return GovernorLoop(
-        MemoryReader().read,
+        read or MemoryReader().read,
         apply,
         stop,
         clock,
