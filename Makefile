@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --quiet --disable-pip-version-check
 DEMO := demo-output
-WORK ?= model-work
+WORK ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/helmet-model
 
 .PHONY: help setup demo test lint format bench model lock clean
 
@@ -14,7 +14,7 @@ help:
 	@echo "make test                 run every test that this machine can run; ends with a table"
 	@echo "make lint                 formatting, types, import rules, Ansible and YAML rules"
 	@echo "make bench                measure, and write docs/benchmarks.md"
-	@echo "make model DATA=DIR       train the bundled model from scratch (hours; resumes where it stopped; work in WORK=$(WORK))"
+	@echo "make model DATA=DIR       train the bundled model from scratch (an hour or two; resumes; checkpoints in WORK=$(WORK))"
 	@echo "make setup                only install what the others need"
 	@echo "make lock                 solve the locked dependencies anew"
 
