@@ -18,6 +18,7 @@ from helmet_cloud.training.cpu import prepare_tensorflow
 
 prepare_tensorflow()  # before anything below imports TensorFlow
 
+from helmet_agent.contract import ModelManifest  # noqa: E402
 from helmet_agent.durable import make_folder, write_atomic  # noqa: E402
 from helmet_agent.errors import AgentError, ModelError  # noqa: E402
 from helmet_cloud.evaluation import evaluate  # noqa: E402
@@ -30,7 +31,6 @@ from helmet_cloud.training.schedule import Plan  # noqa: E402
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from helmet_agent.contract import ModelManifest
     from helmet_cloud.evaluation import EvaluationReport
     from helmet_cloud.labels import LabelledPicture
     from helmet_cloud.training.network import Network
@@ -195,20 +195,20 @@ def install(folder: Path, repository: Path) -> None:
     Raises:
         StorageError: a file cannot be written.
     """
-    golden = sorted(path.name for path in folder.glob("golden_*"))
+    manifest = (folder / bundle.MANIFEST).read_bytes()
+    golden = [frame.picture.name for frame in ModelManifest.from_bytes(manifest).golden]
     placed = {
         repository / AGENT_ASSETS: [bundle.FLOAT_MODEL, LICENCE, NOTICE, *golden, bundle.MODEL],
         repository / CLOUD_ASSETS: [LICENCE, bundle.WEIGHTS],
         repository / DOCS: [CARD],
     }
     for stale in (repository / AGENT_ASSETS).glob("golden_*"):
-        if not (folder / stale.name).exists():
+        if stale.name not in golden:
             stale.unlink()
     for target, names in placed.items():
         make_folder(target, mode=0o755)
         for name in names:
             write_atomic(target / name, (folder / name).read_bytes(), mode=_FILE_MODE)
-    manifest = (folder / bundle.MANIFEST).read_bytes()
     write_atomic(repository / AGENT_ASSETS / bundle.MANIFEST, manifest, mode=_FILE_MODE)
 
 
