@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Builds the agent's wheel from a checkout, byte for byte the same wherever and whenever that is done.
+"""Builds the agent's wheel from a checkout: the same sources and tools make the same bytes, whenever and by whomever.
 
-The sources are copied aside with plain modes first: neither the umask of whoever cloned, nor leftovers of an earlier build,
-nor this run reach the checkout or the wheel. A wheel lies in a folder named after the digest of its sources, so it is built
-once; ``--plan`` only says which one that is.
+The sources are copied aside with plain modes first, so that neither the umask of whoever cloned nor the leftovers of an
+earlier build get into the wheel, and nothing of this run into the checkout. A wheel lies in a folder named after the
+digest of its sources, so it is built once; ``--plan`` only says which one that is.
 """
 
 from __future__ import annotations
@@ -76,6 +76,7 @@ def build(source: Path, wheel: Path) -> None:
             check=True,
             capture_output=True,
             text=True,
+            umask=0o022,  # the modes of what setup itself writes end in the wheel
             env=os.environ | {"SOURCE_DATE_EPOCH": os.environ.get("SOURCE_DATE_EPOCH", EPOCH)},
         )
         (Path(beside) / wheel.name).replace(wheel)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-# The tags that Debian 12's C library can load, newest first; pip asks for each by name when it works for another machine.
+# What Debian 12's C library can load, newest first; pip wants each by name when it works for another machine.
 GLIBC = ("2_34", "2_28", "2_27", "2_26", "2_24", "2_17")
 STAMP = "lock.sha256"
 

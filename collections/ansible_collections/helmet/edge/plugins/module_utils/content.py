@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reading content that came from elsewhere: nothing in it may land outside the folder it is unpacked into.
 
-Only plain files and folders are taken. Links, devices, absolute names, ``..`` and repeated names refuse the whole archive,
-and so do more bytes than the caller allows. Standard library only: this runs on the node, with the node's own Python.
+Only plain files and folders are taken. Links, devices, absolute names, ``..`` and repeated names refuse the whole
+archive, and so do more bytes than the caller allows. Standard library only: this runs with the node's own Python.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import tarfile
 import zipfile
 import zlib
 from contextlib import contextmanager
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".zip")
 MAX_MEMBERS = 10_000
@@ -63,7 +63,7 @@ def unpack(archive: Path, name: str, into: Path, *, folder: str = "", max_bytes:
         max_bytes: the unpacked size that is still believed.
 
     Raises:
-        ContentError: damaged, unsafe, too large or empty. ``into`` may then be half filled and is the caller's to remove.
+        ContentError: damaged, unsafe, too large or empty. What ``into`` holds by then is the caller's to remove.
     """
     into.mkdir(mode=0o700)
     if not is_archive(name):

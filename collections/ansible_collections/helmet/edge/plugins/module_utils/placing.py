@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Putting checked content where it belongs, so that a reader sees the old files or the new ones and never a mixture.
 
-A *slot* is a link to a folder of its own: ``models/deploy_model -> .contents/deploy_model-<key>``; the link is replaced in
-one step. *Files* go into a folder that others may use as well, each by a rename of its own.
+A *slot* is a link to a folder of its own: ``models/deploy_model -> .contents/deploy_model-<key>``; the link is replaced
+in one step. *Files* go into a folder that others may use as well, each by a rename of its own.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Wanted:
     @property
     def key(self) -> str:
         """Names this content on disk: the same source read another way is another content."""
-        return hashlib.sha256("\n".join((self.sha256, self.name, self.folder)).encode()).hexdigest()[:16]
+        return hashlib.sha256(f"{self.sha256}\n{self.name}\n{self.folder}".encode()).hexdigest()[:16]
 
     def check(self, folder: Path) -> None:
         """Raises ContentError unless the unpacked folder is complete."""
@@ -84,7 +84,7 @@ class Slot:
         if not self.dest.is_dir() or any(self.dest.iterdir()):
             raise reading.ContentError(f"{self.dest} is there and was not placed by this module: move it away first")
 
-    def place(self, archive: Path, wanted: Wanted, own: Callable[[Path], None]) -> None:
+    def place(self, archive: Path, wanted: Wanted, own: Callable[[Path], object]) -> None:
         """Unpacks beside, checks, and moves the link last. On ContentError the slot still shows what it showed."""
         self.check_free()
         before = self.live_key()
@@ -137,8 +137,8 @@ class Files:
             for name, digest in ours.items()
         )
 
-    def place(self, archive: Path, wanted: Wanted, own: Callable[[Path], None]) -> None:
-        """Unpacks beside, checks, then renames file by file; what the former content had and this one lacks is removed."""
+    def place(self, archive: Path, wanted: Wanted, own: Callable[[Path], object]) -> None:
+        """Unpacks beside, checks, then renames file by file; removes what only the former content had."""
         before = {name for name in _read_record(self._record_path) or {} if name}
         beside = self.dest / f".incoming-{wanted.key}"
         _unpacked(archive, wanted, beside, own)
@@ -164,7 +164,7 @@ class Files:
         return [self.dest / name for name in _read_record(self._record_path) or {} if name]
 
 
-def _unpacked(archive: Path, wanted: Wanted, folder: Path, own: Callable[[Path], None]) -> None:
+def _unpacked(archive: Path, wanted: Wanted, folder: Path, own: Callable[[Path], object]) -> None:
     partial = folder.with_name(f"{folder.name}.partial")
     for leftover in (partial, folder):
         if leftover.exists():
@@ -193,7 +193,7 @@ def _read_record(path: Path) -> dict[str, str] | None:
     return found if isinstance(found, dict) else None
 
 
-def _write_record(path: Path, record: dict[str, str], own: Callable[[Path], None]) -> None:
+def _write_record(path: Path, record: dict[str, str], own: Callable[[Path], object]) -> None:
     partial = path.with_name(f"{path.name}.partial")
     partial.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
     own(partial)

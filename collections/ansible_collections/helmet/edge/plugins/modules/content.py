@@ -13,12 +13,12 @@ author:
 description:
   - Content from the controller or from a URL is checked, unpacked beside its place and moved there in one step.
   - Content that is damaged, unsafe or not what it claims to be leaves the old content untouched.
-  - An archive may hold plain files and folders only; links, devices and names that would leave the folder refuse it whole.
+  - An archive may hold plain files and folders only; links, devices and names that would leave it refuse it whole.
 options:
   src:
     description:
-      - A file, an archive (.tar, .tar.gz, .tgz, .tar.xz, .tar.bz2, .zip) or a folder on the controller, or an http(s) URL
-        that the node fetches.
+      - A file, an archive (.tar, .tar.gz, .tgz, .tar.xz, .tar.bz2, .zip) or a folder on the controller.
+      - Or an http(s) URL that the node fetches.
     type: str
     required: true
   dest:
@@ -166,7 +166,8 @@ def main() -> None:
     except ContentError as error:
         module.fail_json(msg=f"{error}. What was there before is untouched.")
     except OSError as error:
-        module.fail_json(msg=f"{given['dest']}: {error.strerror}: {error.filename}. What was there before is untouched.")
+        place_of_fault = error.filename or given["dest"]
+        module.fail_json(msg=f"{place_of_fault}: {error.strerror}. What was there before is untouched.")
 
 
 def _spec() -> dict[str, dict[str, Any]]:

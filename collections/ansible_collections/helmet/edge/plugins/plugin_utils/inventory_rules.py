@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 # Every variable that begins so is ours, so a name among them that no role knows is a misspelling.
 FAMILIES = ("edge_", "helmet_", "sedna_", "validate_inventory_")
 SMALLEST_MEMORY = 256 << 20
+FEWEST_RELEASES = 2
 # A unit with ProtectHome and PrivateTmp does not see what lies here.
 HIDDEN_FROM_UNITS = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 - compared with, never written to
 # Tables and keys of the agent's configuration that have a variable of their own.
@@ -29,6 +30,16 @@ OWN_VARIABLES = {
     "memory.limit": "edge_agent_memory_limit",
     "api.listen": "edge_agent_api_listen",
     "api.token_file": "edge_agent_api_token_file",
+}
+# What the playbooks give to a role from another one, in playbooks/vars/wiring.yml: a value of one's own would be lost.
+WIRED = {
+    f"{role}_{name}": f"edge_node_{source}"
+    for role, names in {
+        "edge_models": {"root": "root", "owner": "user", "group": "group"},
+        "edge_video": {"root": "root", "owner": "user", "group": "group"},
+        "edge_agent": {name: name for name in ("root", "user", "group", "python", "remove_data")},
+    }.items()
+    for name, source in names.items()
 }
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)(Ki|Mi|Gi|Ti|)")
 _FACTOR = {"": 1, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40}
@@ -63,6 +74,8 @@ def contradictions(values: Mapping[str, Any]) -> Iterator[str]:
     yield from _api(values)
     yield from _artifacts(values)
     yield from _settings(values)
+    for name in sorted(WIRED.keys() & values.keys()):
+        yield f"{name} would be lost: the playbooks take it from another role, so set {WIRED[name]}"
 
 
 def same_node(hosts: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
@@ -75,7 +88,7 @@ def same_node(hosts: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
             str(values.get("edge_node_root", "/")),
         )
         if place in seen:
-            yield f"{seen[place]} and {name} are the same machine ({place[0]}) with the same edge_node_root ({place[2]})"
+            yield f"{seen[place]} and {name} are one machine ({place[0]}) with one edge_node_root ({place[2]})"
         seen.setdefault(place, name)
 
 
@@ -134,7 +147,7 @@ def _agent_sources(values: Mapping[str, Any]) -> Iterator[str]:
             yield f"edge_agent_sources: {name!r} is there twice; every source needs a name of its own"
         names.add(name)
         if re.match(r"[a-z]+://[^/@]*:[^/@]*@", str(source.get("url", ""))):
-            yield f"edge_agent_sources: the url of {name!r} holds a password; put it into a file and give credentials_file"
+            yield f"edge_agent_sources: the url of {name!r} holds a password; give it in a credentials_file"
 
 
 def _api(values: Mapping[str, Any]) -> Iterator[str]:
@@ -155,6 +168,8 @@ def _artifacts(values: Mapping[str, Any]) -> Iterator[str]:
     wheelhouse = str(values.get("edge_agent_wheelhouse", ""))
     if wheelhouse and not any(Path(wheelhouse).glob("*.whl")):
         yield f"edge_agent_wheelhouse: {wheelhouse} on the controller is no folder with wheels"
+    if int(values.get("edge_agent_releases_kept", FEWEST_RELEASES)) < FEWEST_RELEASES:
+        yield f"edge_agent_releases_kept: at least {FEWEST_RELEASES} releases are kept, or there is none to go back to"
     requirements = str(values.get("edge_agent_requirements", ""))
     if requirements and not Path(requirements).is_file():
         yield f"edge_agent_requirements: {requirements} is not on the controller"
@@ -162,10 +177,8 @@ def _artifacts(values: Mapping[str, Any]) -> Iterator[str]:
 
 def _settings(values: Mapping[str, Any]) -> Iterator[str]:
     settings = values.get("edge_agent_settings")
-    if not hasattr(settings, "items"):
-        return
-    for table, keys in settings.items():
-        for name in [table, *(f"{table}.{key}" for key in (keys if hasattr(keys, "items") else ()))]:
+    for table, keys in settings.items() if isinstance(settings, dict) else ():
+        for name in [table, *(f"{table}.{key}" for key in (keys if isinstance(keys, dict) else ()))]:
             if name in OWN_VARIABLES:
                 yield f"edge_agent_settings: {name} has a variable of its own, {OWN_VARIABLES[name]}"
 
