@@ -15,17 +15,18 @@ from helmet_agent.vision.letterbox import Letterbox
 from helmet_agent.vision.nms import iou_matrix
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from helmet_agent.contract import Detection, GoldenFrame, ModelManifest
-    from helmet_agent.ports import BgrImage, Detector, InferenceModel
-    from helmet_agent.vision.letterbox import PreparedFrame
+    from helmet_agent.ports import BgrImage, Detector, InferenceModel, RawOutput
+    from helmet_agent.vision.letterbox import LetterboxTransform, PreparedFrame
 
 
 class HelmetDetector:
     """Implements ``ports.Detector`` over any network that follows its manifest.
 
-    ``prepare`` may run in any thread; ``infer`` and ``detect`` belong to one thread at a time.
+    ``prepare`` may run in any thread, ``run`` belongs to one thread at a time, and so does ``decode``.
 
     Args:
         model: the loaded network.
@@ -50,17 +51,36 @@ class HelmetDetector:
         """
         return self._letterbox.prepare(image, reuse)
 
-    def infer(self, prepared: PreparedFrame, min_score: float | None = None) -> tuple[Detection, ...]:
-        """Detections of a prepared frame in source pixels, best score first.
+    def run(self, prepared: PreparedFrame) -> Sequence[RawOutput]:
+        """The network alone on a prepared frame.
+
+        Raises:
+            ModelError: the network failed.
+        """
+        return self._model.infer(prepared.pixels)
+
+    def decode(
+        self, outputs: Sequence[RawOutput], transform: LetterboxTransform, min_score: float | None = None
+    ) -> tuple[Detection, ...]:
+        """Detections in source pixels, best score first.
 
         Args:
-            prepared: what ``prepare`` returned.
+            outputs: what ``run`` returned.
+            transform: of the prepared frame.
             min_score: replaces the manifest's thresholds, in [0, 1].
+
+        Raises:
+            ModelError: the outputs are NaN or of another shape.
+        """
+        return self._decoder.decode(outputs, transform, min_score)
+
+    def infer(self, prepared: PreparedFrame, min_score: float | None = None) -> tuple[Detection, ...]:
+        """``run`` and ``decode`` in one.
 
         Raises:
             ModelError: the network failed, or its outputs are NaN or of another shape.
         """
-        return self._decoder.decode(self._model.infer(prepared.pixels), prepared.transform, min_score)
+        return self.decode(self.run(prepared), prepared.transform, min_score)
 
     def detect(self, image: BgrImage, min_score: float | None = None) -> tuple[Detection, ...]:
         """``prepare`` and ``infer`` in one, for single pictures; a stream saves time by reusing its buffers."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from helmet_agent.contract import Detection, HardExample, ModelManifest
-    from helmet_agent.vision.letterbox import PreparedFrame
+    from helmet_agent.vision.letterbox import LetterboxTransform, PreparedFrame
 
 BgrImage = NDArray[np.uint8]
 """A picture ``(height, width, 3)``, uint8, BGR as OpenCV has it."""
@@ -81,7 +81,7 @@ class InferenceModel(Protocol):
     def infer(self, pixels: NDArray[np.uint8]) -> Sequence[RawOutput]:
         """Runs the network on one letterboxed picture ``(height, width, 3)``, uint8, BGR.
 
-        Returns the outputs in the file's order. The arrays are valid until the next call.
+        Returns the outputs in the file's order: copies, which stay valid.
 
         Raises:
             ModelError: the run failed.
@@ -112,8 +112,24 @@ class Detector(Protocol):
     def prepare(self, image: BgrImage, reuse: PreparedFrame | None = None) -> PreparedFrame:
         """Letterboxes a picture, into the buffer of ``reuse`` when given; other threads may call it."""
 
+    def run(self, prepared: PreparedFrame) -> Sequence[RawOutput]:
+        """The network alone; what it returns stays valid, so that another thread may decode it meanwhile.
+
+        Raises:
+            ModelError: the run failed.
+        """
+
+    def decode(
+        self, outputs: Sequence[RawOutput], transform: LetterboxTransform, min_score: float | None = None
+    ) -> tuple[Detection, ...]:
+        """Detections in source pixels, best score first; ``min_score`` replaces the manifest's thresholds.
+
+        Raises:
+            ModelError: the outputs are NaN or of another shape.
+        """
+
     def infer(self, prepared: PreparedFrame, min_score: float | None = None) -> tuple[Detection, ...]:
-        """Detections of a prepared frame, best score first; ``min_score`` replaces the manifest's thresholds."""
+        """``run`` and ``decode`` in one."""
 
 
 class ExampleSink(Protocol):

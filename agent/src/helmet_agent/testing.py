@@ -6,20 +6,21 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from helmet_agent.contract import FileReference, InputSpec, MiningRule, ModelManifest, OutputSpec, Thresholds
 from helmet_agent.errors import ModelError
-from helmet_agent.ports import Frame
+from helmet_agent.ports import Frame, RawOutput
 from helmet_agent.vision.letterbox import Letterbox
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from helmet_agent.contract import Detection, ExampleRecord, HardExample
-    from helmet_agent.ports import BgrImage, Clock, RawOutput
-    from helmet_agent.vision.letterbox import PreparedFrame
+    from helmet_agent.ports import BgrImage, Clock
+    from helmet_agent.vision.letterbox import LetterboxTransform, PreparedFrame
 
 LABELS = ("person", "helmet", "helmet-on", "helmet-off")
 
@@ -126,16 +127,27 @@ class FakeDetector:
         """Letterboxes for real."""
         return self._letterbox.prepare(image, reuse)
 
-    def infer(self, prepared: PreparedFrame, min_score: float | None = None) -> tuple[Detection, ...]:
-        """The script's next detections; those under ``min_score`` are left out when it is given."""
+    def run(self, prepared: PreparedFrame) -> Sequence[RawOutput]:
+        """Takes its time, or fails; the tensors it returns stand for the script's next step."""
         del prepared
         call, self.calls = self.calls, self.calls + 1
         if self._clock is not None and self.delay_seconds > 0.0:
             self._clock.sleep(self.delay_seconds)
         if call in self._fails_on:
             raise ModelError(f"inference {call} fails, as the script says")
-        found = self._script[call % len(self._script)]
+        return (RawOutput(np.full((1, 1, 1), call % len(self._script), np.float32), 1.0, 0),)
+
+    def decode(
+        self, outputs: Sequence[RawOutput], transform: LetterboxTransform, min_score: float | None = None
+    ) -> tuple[Detection, ...]:
+        """The detections of the step that ``run`` returned; those under ``min_score`` are left out when it is given."""
+        del transform
+        found = self._script[int(outputs[0].values[0, 0, 0])]
         return tuple(one for one in found if min_score is None or one.score >= min_score)
+
+    def infer(self, prepared: PreparedFrame, min_score: float | None = None) -> tuple[Detection, ...]:
+        """``run`` and ``decode`` in one."""
+        return self.decode(self.run(prepared), prepared.transform, min_score)
 
 
 class FakeModel:

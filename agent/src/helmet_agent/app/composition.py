@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
 
 VIDEO_RATE = 12.0
 """Playback rate in frames a second of annotated videos whose source does not tell its own."""
+
+SWITCH_SECONDS = 0.0005
+"""How long a thread may hold Python's lock while another one wants it."""
 
 FLUSH_SECONDS = 30.0
 """How long a batch run may take to write what is still queued; a service has ``STOP_SECONDS``."""
@@ -133,6 +137,8 @@ def compose(
     Raises:
         AgentError: a part cannot be made: no sources, a bad model, a folder that cannot be written.
     """
+    # A thread that comes back from the network waits for Python's lock; the usual 5 ms would cost a frame's time.
+    sys.setswitchinterval(SWITCH_SECONDS)
     cv2.setNumThreads(1)  # pictures are small and sources have their own threads: a pool would only cost
     chosen = configured_sources(config, clock, until_eof=until_eof) if sources is None else list(sources)
     if not chosen:
@@ -156,6 +162,7 @@ def compose(
             mining=mining,
             observers=[*observers, *ours],
             clock=clock,
+            blocking=batch,
         )
         undo.pop_all()
     return Agent(config, slot, ingest, pipeline, mining, spool, events, results, summary, latest, batch)

@@ -76,7 +76,7 @@ class Node:
     def beats(self) -> dict[str, float]:
         """Seconds since each stage loop last turned; a source that waits to reconnect turns too."""
         now = self._clock.monotonic()
-        ages = {"inference": now - self._agent.pipeline.beat_seconds}
+        ages = self._agent.pipeline.beats()
         for status in self._agent.ingest.statuses():
             if status.state not in ("ended", "failed"):
                 ages[f"source {status.name}"] = now - status.heartbeat_seconds

@@ -34,6 +34,7 @@ class BoundedWorker(Generic[Item]):
         self._queue: queue.Queue[Item | None] = queue.Queue(size)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._failing = False
+        self._busy_since: float | None = None
         self.dropped = 0
         self.failed = 0
         self.done = 0
@@ -51,6 +52,11 @@ class BoundedWorker(Generic[Item]):
             return False
         return True
 
+    def busy_seconds(self) -> float:
+        """For how long it has been at its present item; 0.0 when it waits for one."""
+        since = self._busy_since
+        return 0.0 if since is None else time.monotonic() - since
+
     def close(self, timeout: float) -> bool:
         """Works off what is queued, at most ``timeout`` seconds; False when something was left."""
         deadline = time.monotonic() + timeout
@@ -63,6 +69,7 @@ class BoundedWorker(Generic[Item]):
 
     def _run(self) -> None:
         while (item := self._queue.get()) is not None:
+            self._busy_since = time.monotonic()
             try:
                 self._handle(item)
             except Exception as error:
@@ -75,3 +82,5 @@ class BoundedWorker(Generic[Item]):
                 if self._failing:
                     _log.info("a stage works again", stage=self._name)
                 self._failing = False
+            finally:
+                self._busy_since = None

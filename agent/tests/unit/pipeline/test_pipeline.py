@@ -9,17 +9,18 @@ import numpy as np
 import pytest
 
 from helmet_agent.contract import ComplianceEvent, Detection, FileReference, InputSpec
-from helmet_agent.errors import ModelError
+from helmet_agent.errors import ModelError, StorageError
 from helmet_agent.ports import Frame
 from helmet_agent.runtime import ModelSlot
-from helmet_agent.services.pipeline import MAX_CONSECUTIVE_FAILURES, Pipeline, ProcessedFrame, SourceEyes
+from helmet_agent.services.pipeline import MAX_CONSECUTIVE_FAILURES, QUEUE_SIZE, Pipeline, ProcessedFrame, SourceEyes
 from helmet_agent.testing import FakeDetector, ManualClock, example_manifest
 from helmet_agent.vision.tracks import TrackUpdate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from helmet_agent.vision.letterbox import PreparedFrame
+    from helmet_agent.ports import RawOutput
+    from helmet_agent.vision.letterbox import LetterboxTransform, PreparedFrame
 
 HEAD = Detection("helmet-off", 0.8, (10.0, 10.0, 20.0, 20.0))
 PICTURE = np.zeros((72, 128, 3), np.uint8)
@@ -120,9 +121,9 @@ def test_a_frame_prepared_for_another_input_size_is_prepared_again() -> None:
     sizes: list[tuple[int, ...]] = []
 
     class Watching(FakeDetector):
-        def infer(self, prepared: PreparedFrame, min_score: float | None = None) -> tuple[Detection, ...]:
+        def run(self, prepared: PreparedFrame) -> Sequence[RawOutput]:
             sizes.append(prepared.pixels.shape[:2])
-            return super().infer(prepared, min_score)
+            return super().run(prepared)
 
     slot = ModelSlot(Watching(manifest=example_manifest(input=InputSpec(192, 320))))
     pipeline_over(feed_of(FakeDetector(), 2), slot, Notes()).run(threading.Event())
@@ -145,7 +146,8 @@ def test_a_model_that_fails_on_every_frame_ends_the_run_with_advice() -> None:
     pipeline = pipeline_over(feed_of(detector, 50), ModelSlot(detector), Notes())
     with pytest.raises(ModelError, match="self-test"):
         pipeline.run(threading.Event())
-    assert pipeline.counters.failures == MAX_CONSECUTIVE_FAILURES
+    assert pipeline.counters.failures >= MAX_CONSECUTIVE_FAILURES
+    assert pipeline.counters.frames == 0
 
 
 def test_hard_and_the_digest_reach_mining_and_the_report() -> None:
@@ -188,3 +190,51 @@ def test_stop_ends_the_loop_although_frames_are_left() -> None:
     stop.set()
     pipeline_over(feed_of(detector, 3), ModelSlot(detector), notes).run(stop)
     assert notes.seen == []
+
+
+def test_outputs_that_cannot_be_decoded_count_as_failures_of_the_model() -> None:
+    class Nonsense(FakeDetector):
+        def decode(
+            self, outputs: Sequence[RawOutput], transform: LetterboxTransform, min_score: float | None = None
+        ) -> tuple[Detection, ...]:
+            del outputs, transform, min_score
+            raise ModelError("NaN")
+
+    detector = Nonsense()
+    pipeline = pipeline_over(feed_of(detector, 50), ModelSlot(detector), Notes())
+    with pytest.raises(ModelError, match="in a row, last: NaN"):
+        pipeline.run(threading.Event())
+
+
+def test_a_disk_that_refuses_an_event_ends_a_batch_run() -> None:
+    class Refusing:
+        def observe(self, processed: ProcessedFrame) -> None:
+            del processed
+            raise StorageError("disk full")
+
+    detector = FakeDetector()
+    pipeline = pipeline_over(feed_of(detector, 3), ModelSlot(detector), Notes(), observers=[Refusing()])
+    with pytest.raises(StorageError, match="disk full"):
+        pipeline.run(threading.Event())
+
+
+def test_live_a_frame_is_dropped_rather_than_keep_the_network_waiting() -> None:
+    gate, entered = threading.Event(), threading.Event()
+
+    class Slow:
+        def observe(self, processed: ProcessedFrame) -> None:
+            del processed
+            entered.set()
+            gate.wait(10.0)
+
+    detector = FakeDetector()
+    pipeline = pipeline_over(feed_of(detector, 6), ModelSlot(detector), Notes(), observers=[Slow()], blocking=False)
+    pipeline.step(0.0)
+    assert entered.wait(10.0)
+    for _ in range(5):
+        pipeline.step(0.0)
+    assert pipeline.dropped == 5 - QUEUE_SIZE
+    assert pipeline.beats()["understanding"] > 0.0
+    gate.set()
+    pipeline.finish()
+    assert pipeline.counters.frames == 1 + QUEUE_SIZE
