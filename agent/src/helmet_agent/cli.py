@@ -130,7 +130,7 @@ def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     bench.add_argument("source", metavar="SOURCE", help="a video file")
     bench.add_argument("--threads", type=_threads, default=1, metavar="N", help="threads of the network (default: 1)")
     bench.add_argument("--pairs", type=int, default=5, metavar="N", help="interleaved pairs (default: 5)")
-    bench.add_argument("--frames", type=int, default=300, metavar="N", help="frames a measurement (default: 300)")
+    bench.add_argument("--frames", type=int, default=1000, metavar="N", help="frames a measurement (default: 1000)")
     bench.add_argument(
         "--growth-frames", type=int, default=0, metavar="N", help="also watch memory over so many frames"
     )
