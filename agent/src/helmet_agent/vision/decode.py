@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 MAX_CANDIDATES = 300
 """Candidates that enter suppression: its cost grows with their square, and no scene has that many people."""
 
+_NOTHING = (np.empty(0, np.float64), np.empty(0, np.intp), np.empty(0, np.intp))
+
 _LARGEST_LOG_SIZE = 16.0  # exp(16) cells is larger than any picture: guards exp against overflow
 
 
@@ -134,6 +136,8 @@ class Decoder:
         boxes = np.empty((chosen.size, 4), np.float64)
         first = 0
         for index, (level, (_, _, cells)) in enumerate(zip(self._levels, picked, strict=True)):
+            if not cells.size:
+                continue
             mine = (chosen >= first) & (chosen < first + cells.size)
             boxes[mine] = level.boxes(outputs[2 * index + 1], cells[chosen[mine] - first])
             first += cells.size
@@ -181,6 +185,8 @@ class _Level:
             raise ModelError("model outputs are NaN or infinite: the weights are damaged, take another model")
         self._prepare(logits, thresholds, values.size, quantised=quantised)
         found = np.flatnonzero(values >= self._cut)
+        if not found.size:
+            return _NOTHING
         cells, classes = np.divmod(found, self._classes)
         hits = values[found]
         if quantised:
