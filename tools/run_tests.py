@@ -54,6 +54,11 @@ def pytest(*arguments: str, parallel: bool = True) -> tuple[str, ...]:
     return (str(BIN / "pytest"), "-q", *(("-n", "auto") if parallel else ()), *arguments)
 
 
+def molecule(scenario: str, needs: tuple[str, ...] = (), *, root: bool = False) -> Suite:
+    """A molecule scenario; what it needs is a host of its own."""
+    return Suite(f"molecule {scenario}", (str(BIN / "molecule"), "test", "--scenario-name", scenario), needs, root)
+
+
 PLAIN = "not slow and not rtsp and not host and not training"
 SUITES = (
     Suite("unit", pytest("agent/tests/unit", "-m", PLAIN)),
@@ -63,13 +68,8 @@ SUITES = (
     Suite("training", pytest("cloud/tests", "-m", "training", parallel=False)),
     Suite("repository", pytest("tests/repo", parallel=False)),
     Suite("demo", pytest("tests/demo", parallel=False)),
-    Suite("roles, this machine", (str(BIN / "molecule"), "test", "--scenario-name", "local")),
-    Suite(
-        "roles, systemd host",
-        (str(BIN / "molecule"), "test", "--scenario-name", "edge_agent"),
-        needs=("podman", "runc", "mmdebstrap"),
-        root=True,
-    ),
+    *(molecule(scenario) for scenario in ("validate_inventory", "edge_node", "edge_models", "edge_video", "local")),
+    molecule("edge_agent", needs=("podman", "runc", "mmdebstrap"), root=True),
 )
 
 
