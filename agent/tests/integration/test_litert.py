@@ -7,6 +7,8 @@ import dataclasses
 import hashlib
 import shutil
 import struct
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -233,11 +235,29 @@ def test_pixels_of_another_size_are_refused() -> None:
 
 
 def test_a_float_variant_is_known_by_its_own_digest(folder: Path) -> None:
-    with pytest.raises(ModelError, match=f"no model file there: .*{FLOAT_NAME}"):
-        load_float_variant(folder)
-    content = (folder / load_manifest(folder).model.name).read_bytes()
-    (folder / FLOAT_NAME).write_bytes(content)
+    content = (folder / FLOAT_NAME).read_bytes()
     rewrite(folder, model=FileReference("model.tflite", "0" * 64, 1))
     variant = load_float_variant(folder)
     assert variant.manifest.model == FileReference(FLOAT_NAME, hashlib.sha256(content).hexdigest(), len(content))
     assert HelmetDetector(variant).detect(picture("worker_zone_0080"))
+    (folder / FLOAT_NAME).unlink()
+    with pytest.raises(ModelError, match=f"no model file there: .*{FLOAT_NAME}"):
+        load_float_variant(folder)
+
+
+def test_a_model_that_answers_nan_is_refused_in_one_line(folder: Path) -> None:
+    # A served model may be float; weights of NaN make its answers NaN, with a manifest that fits the file.
+    content = bytearray((folder / FLOAT_NAME).read_bytes())
+    halves = np.frombuffer(content, np.uint16)
+    largest = len(content) // 2 // 2
+    halves[largest : largest + 4096] = 0x7E00
+    name = load_manifest(folder).model.name
+    (folder / name).write_bytes(content)
+    rewrite(folder, bytes(content))
+    command = (sys.executable, "-m", "helmet_agent", "detect", "--model", str(folder))
+    done = subprocess.run(
+        (*command, str(FRAMES / "images" / "worker_zone_0080.jpg")), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == EXIT_FAILED
+    assert "NaN" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
