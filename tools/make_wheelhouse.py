@@ -60,8 +60,6 @@ def fill(into: Path, lock: str, python: str, architecture: str) -> None:
         tags = [f"--platform=manylinux_{glibc}_{architecture}" for glibc in GLIBC]
         tags += [f"--platform=manylinux2014_{architecture}"]
         options = ["--quiet", "--no-deps", "--only-binary=:all:", "--require-hashes", f"--python-version={python}"]
-        # The digests say what is taken; an upper bound of Python in a package's metadata was the lock's to judge.
-        options += ["--ignore-requires-python"]
         subprocess.run(
             [sys.executable, "-m", "pip", "download", *options, *tags, "--dest", str(wheels), "-r", str(wanted)],
             check=True,

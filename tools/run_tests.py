@@ -59,6 +59,7 @@ def molecule(scenario: str, needs: tuple[str, ...] = (), *, root: bool = False) 
     return Suite(f"molecule {scenario}", (str(BIN / "molecule"), "test", "--scenario-name", scenario), needs, root)
 
 
+HOST_PACKAGES = ("podman", "runc", "mmdebstrap", "netavark", "aardvark-dns", "iptables", "openssh-client")
 PLAIN = "not slow and not rtsp and not host and not training"
 SUITES = (
     Suite("unit", pytest("agent/tests/unit", "-m", PLAIN)),
@@ -69,7 +70,7 @@ SUITES = (
     Suite("repository", pytest("tests/repo", parallel=False)),
     Suite("demo", pytest("tests/demo", parallel=False)),
     *(molecule(scenario) for scenario in ("validate_inventory", "edge_node", "edge_models", "edge_video", "local")),
-    molecule("edge_agent", needs=("podman", "runc", "mmdebstrap"), root=True),
+    molecule("edge_agent", HOST_PACKAGES, root=True),
 )
 
 

@@ -16,6 +16,7 @@ from helmet_agent.app.summary import align
 from helmet_agent.bench.children import cold_start_seconds, memory_of_run
 from helmet_agent.bench.pairs import interleave, median_ratio
 from helmet_agent.errors import EXIT_OK, SourceMissing
+from helmet_agent.logs import configure_logging
 
 if TYPE_CHECKING:
     import argparse
@@ -28,6 +29,7 @@ def bench_command(options: argparse.Namespace, out: TextIO) -> int:
     Raises:
         SourceMissing: the clip cannot be read.
     """
+    configure_logging("error")
     clip = Path(options.source)
     if not clip.is_file():
         raise SourceMissing(f"{clip}: no such file; bench needs a video file")
