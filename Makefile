@@ -42,6 +42,7 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	MYPYPATH=collections:agent/src:cloud/src $(BIN)/mypy collections/ansible_collections/helmet/edge/plugins
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/yamllint --strict .
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/ansible-lint --offline --strict
