@@ -94,4 +94,4 @@ def test_thresholds_are_chosen_for_every_label(
 ) -> None:
     chosen = with_thresholds(folder, manifest, frames)
     assert set(chosen.thresholds.score) == set(manifest.labels)
-    assert all(0.1 <= score <= 0.6 for score in chosen.thresholds.score.values())
+    assert all(0.1 <= score <= 0.3 for score in chosen.thresholds.score.values())

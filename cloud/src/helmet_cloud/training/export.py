@@ -17,6 +17,7 @@ from ai_edge_litert.interpreter import Interpreter
 from helmet_agent.errors import ModelError
 from helmet_cloud.training.checkpoint import read_arrays, write_arrays
 from helmet_cloud.training.classes import INPUT_HEIGHT, INPUT_WIDTH, STRIDES
+from helmet_cloud.training.equalise import equalise
 from helmet_cloud.training.fold import fold, frozen_function
 from helmet_cloud.training.network import NANO, Network, NetworkSpec, build_network
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CALIBRATION_PICTURES = 120
+EQUALISING_PICTURES = 60
 INPUT_QUANTISATION = (1.0, -128)
 """Scale and zero point of the int8 input: pixel - 128."""
 
@@ -39,7 +41,7 @@ def to_int8(
     spec: NetworkSpec = NANO,
     size: tuple[int, int] = _INPUT_SIZE,
 ) -> bytes:
-    """A full-integer model by post-training quantisation.
+    """A full-integer model by equalisation and post-training quantisation.
 
     Args:
         network: trained, in its training form.
@@ -59,7 +61,9 @@ def to_int8(
                 example[0, 0, 0], example[0, 0, 1] = 0.0, 255.0
             yield [example]
 
-    converter = _converter(network, spec, size)
+    deployed = fold(network, spec)
+    equalise(deployed, calibration[:EQUALISING_PICTURES].astype(np.float32))
+    converter = _converter(deployed, size)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = representative
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
@@ -74,14 +78,14 @@ def to_float16(network: Network, spec: NetworkSpec = NANO, size: tuple[int, int]
     Raises:
         ModelError: the converter made another layout than agreed.
     """
-    converter = _converter(network, spec, size)
+    converter = _converter(fold(network, spec), size)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.target_spec.supported_types = [tf.float16]
     return _checked(converter.convert(), spec, np.float32, size)
 
 
-def _converter(network: Network, spec: NetworkSpec, size: tuple[int, int]) -> Any:
-    return tf.lite.TFLiteConverter.from_concrete_functions([frozen_function(fold(network, spec), *size)])
+def _converter(deployed: Network, size: tuple[int, int]) -> Any:
+    return tf.lite.TFLiteConverter.from_concrete_functions([frozen_function(deployed, *size)])
 
 
 def _checked(model: bytes, spec: NetworkSpec, kind: type, size: tuple[int, int]) -> bytes:
