@@ -19,6 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 PACKAGES = ROOT / "tests" / "apt-packages.txt"
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _SKIPPED = re.compile(r"^SKIPPED \[\d+\] (.*)$", re.MULTILINE)
 
 
@@ -153,9 +154,10 @@ def _installed(package: str) -> bool:
 
 
 def _last_summary(lines: list[str]) -> str:
-    for line in reversed(lines):
-        if " passed" in line:
-            return line.strip(" =\n")
+    """The suite's own last count: pytest's closing line, or molecule's of its scenarios."""
+    for line in reversed([_ANSI.sub("", line) for line in lines]):
+        if re.search(r"\d+ passed|successful=\d+", line):
+            return " ".join(line.strip(" =\n").split())
     return ""
 
 
