@@ -135,8 +135,9 @@ class LiteRtModel:
             raise ModelError(f"no LiteRT model, or one that cannot run here ({_one_line(error)}): {name}") from error
         self._input = self._checked_input()
         self._outputs = self._checked_outputs()
-        shape = (1, manifest.input.height, manifest.input.width, 3)
-        self._tensor: NDArray[Any] = np.empty(shape, self._input["dtype"])
+        self._shape = (manifest.input.height, manifest.input.width, 3)
+        # A view of the interpreter's own memory, made anew for every picture: it refuses to run while one is held.
+        self._input_view = self._interpreter.tensor(self._input["index"])
 
     @property
     def manifest(self) -> ModelManifest:
@@ -151,18 +152,15 @@ class LiteRtModel:
         Raises:
             ModelError: the picture has another size, or the run failed.
         """
-        if pixels.shape != self._tensor.shape[1:] or pixels.dtype != np.uint8:
-            raise ModelError(
-                f"expected pixels uint8 {list(self._tensor.shape[1:])}, found {pixels.dtype} {list(pixels.shape)}"
-            )
+        if pixels.shape != self._shape or pixels.dtype != np.uint8:
+            raise ModelError(f"expected pixels uint8 {list(self._shape)}, found {pixels.dtype} {list(pixels.shape)}")
         with self._lock:
-            if self._tensor.dtype == np.int8:
-                # pixel - 128 is the flipped top bit: one pass over the bytes, nothing is widened.
-                np.bitwise_xor(pixels, 0x80, out=self._tensor[0].view(np.uint8))
+            if self._input["dtype"] is np.int8:
+                # pixel - 128 is the flipped top bit: one pass over the bytes, nothing is widened or copied.
+                np.bitwise_xor(pixels, 0x80, out=self._input_view()[0].view(np.uint8))
             else:
-                np.copyto(self._tensor[0], pixels)
+                np.copyto(self._input_view()[0], pixels)
             try:
-                self._interpreter.set_tensor(self._input["index"], self._tensor)
                 self._interpreter.invoke()
                 values = [self._interpreter.get_tensor(detail["index"])[0] for detail in self._outputs]
             except (ValueError, RuntimeError) as error:

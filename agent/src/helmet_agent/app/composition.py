@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 VIDEO_RATE = 12.0
 """Playback rate in frames a second of annotated videos whose source does not tell its own."""
 
-SWITCH_SECONDS = 0.0005
+SWITCH_SECONDS = 0.0001
 """How long a thread may hold Python's lock while another one wants it."""
 
 FLUSH_SECONDS = 30.0
