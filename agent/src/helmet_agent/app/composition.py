@@ -137,7 +137,7 @@ def compose(
     Raises:
         AgentError: a part cannot be made: no sources, a bad model, a folder that cannot be written.
     """
-    # A thread that comes back from the network waits for Python's lock; the usual 5 ms would cost a frame's time.
+    # A thread that comes back from the network waits for Python's lock; the usual 5 ms are a frame's time.
     sys.setswitchinterval(SWITCH_SECONDS)
     cv2.setNumThreads(1)  # pictures are small and sources have their own threads: a pool would only cost
     chosen = configured_sources(config, clock, until_eof=until_eof) if sources is None else list(sources)
