@@ -76,6 +76,13 @@ class Fields:
             raise self.fail(key, f"a whole number from {low} to {high}")
         return value
 
+    def flag(self, key: str, *, default: bool | None = None) -> bool:
+        """True or false."""
+        value = self._get(key, default)
+        if not isinstance(value, bool):
+            raise self.fail(key, "true or false")
+        return value
+
     def number(self, key: str, low: float, high: float, default: float | None = None) -> float:
         """A finite number in [low, high]."""
         return _number(self._get(key, default), self.path(key), low, high)
