@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options of a job that Sedna's schema has no field for: annotations ``helmet.edge/<name>``.
+
+A cluster keeps annotations as they are, so that a job with options is accepted there too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+PREFIX = "helmet.edge/"
+RINGS = ("canary", "stable")
+RETENTION = ("none", "distil", "freeze", "distil+freeze")
+
+
+@dataclass(frozen=True, slots=True)
+class JobOptions:
+    """What a job's annotations say; None where they leave it to the hub's settings.
+
+    Attributes:
+        time_zone: ``helmet.edge/time-zone``: IANA name of the zone of the job's timers.
+        replay_share: ``helmet.edge/replay-share``: share of old samples in a training batch, in [0, 0.9].
+        guard_recall_drop: ``helmet.edge/guard-recall-drop``: by how much the recall of a class may fall on the
+            regression set, in [0, 1].
+        retention: ``helmet.edge/retention``: how old knowledge is kept where old pictures are not at hand: ``none``,
+            ``distil``, ``freeze`` or ``distil+freeze``.
+        ring: ``helmet.edge/ring``: where a model that passed goes first, ``canary`` or ``stable``.
+        seed: ``helmet.edge/seed``: of a round's random numbers, 0 to 2**31 - 1.
+    """
+
+    time_zone: str | None = None
+    replay_share: float | None = None
+    guard_recall_drop: float | None = None
+    retention: str | None = None
+    ring: str = "stable"
+    seed: int | None = None
+
+
+def read_options(annotations: Mapping[str, str]) -> tuple[JobOptions, dict[str, str]]:
+    """Reads a job's annotations.
+
+    Returns:
+        The options, and for each annotation that cannot be right (or that nobody knows) what is wrong with it.
+    """
+    found: dict[str, object] = {}
+    problems: dict[str, str] = {}
+    for key, value in annotations.items():
+        if not key.startswith(PREFIX):
+            continue
+        name = key.removeprefix(PREFIX)
+        if name not in _READERS:
+            problems[key] = f"unknown; known are {', '.join(PREFIX + each for each in _READERS)}"
+            continue
+        try:
+            found[name.replace("-", "_")] = _READERS[name](value)
+        except (ValueError, KeyError, OSError):
+            problems[key] = f"expected {_EXPECTED[name]}, found {value[:80]!r}"
+    return JobOptions(**found), problems  # type: ignore[arg-type]
+
+
+def _number(low: float, high: float) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        value = float(text)
+        if not low <= value <= high:
+            raise ValueError
+        return value
+
+    return read
+
+
+def _one_of(names: tuple[str, ...]) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        return names[names.index(text)]
+
+    return read
+
+
+def _zone(text: str) -> str:
+    # Zone names are looked up as files: ZoneInfo refuses names that lead out of its folder.
+    return ZoneInfo(text).key
+
+
+def _seed(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 0 <= int(text[:12]) < 1 << 31:
+        raise ValueError
+    return int(text[:12])
+
+
+_READERS: dict[str, Callable[[str], object]] = {
+    "time-zone": _zone,
+    "replay-share": _number(0.0, 0.9),
+    "guard-recall-drop": _number(0.0, 1.0),
+    "retention": _one_of(RETENTION),
+    "ring": _one_of(RINGS),
+    "seed": _seed,
+}
+_EXPECTED = {
+    "time-zone": "an IANA time zone such as Europe/Berlin",
+    "replay-share": "a number from 0 to 0.9",
+    "guard-recall-drop": "a number from 0 to 1",
+    "retention": f"one of {', '.join(RETENTION)}",
+    "ring": f"one of {', '.join(RINGS)}",
+    "seed": "a whole number from 0 to 2147483647",
+}
