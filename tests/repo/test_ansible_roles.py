@@ -34,6 +34,8 @@ ONLY_LOOK = {
         "Wait until it is well",
         "Read what the agent said",
     },
+    # A module in a forced check run.
+    "edge_images": {"See which images are missing or are others"},
     "edge_node": {"Read the free space where the tree goes", "Read the version of the Python that the agent gets"},
 }
 
