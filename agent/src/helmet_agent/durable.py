@@ -121,6 +121,29 @@ def write_atomic_group(folder: Path, files: Mapping[str, bytes], *, mode: int = 
                 temporary.unlink(missing_ok=True)
 
 
+def create_atomic(path: Path, content: bytes, *, mode: int = 0o640) -> bool:
+    """Creates a file that must not replace another one; when this returns True, the content survives a power cut.
+
+    Returns:
+        False when something has the name already; it is left as it is.
+
+    Raises:
+        StorageError: it was not written; no temporary is left.
+    """
+    temporary = path.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
+    with reported("write", path):
+        try:
+            _write_new(temporary, content, mode)
+            # Unlike a rename, a link fails when the name is taken, be it since a moment ago.
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+        finally:
+            temporary.unlink(missing_ok=True)
+        _sync_folder(path.parent)
+    return True
+
+
 def append_durable(path: Path, content: bytes, *, mode: int = 0o640) -> None:
     """Adds bytes to the end of a file, creating it if need be; when this returns they survive a power cut.
 

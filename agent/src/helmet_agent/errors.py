@@ -12,6 +12,13 @@
      |    +-- SourceMissing    it is not there or is no picture or video: retrying will not help for files
      |    +-- SourceLost       it was there and stopped: a live source is reopened
      +-- StorageError          disk full, read-only, no permission
+     +-- HubError              the hub did not do what it was asked
+     |    +-- HubUnavailable   nobody answers, or not now: the same is tried again later
+     |    +-- HubDenied        the token is not accepted
+     |    +-- HubRefused       it does not take this very example
+     +-- UpdateError           a new model could not be taken this time, tried again later: network, time-out, probe
+     |    +-- UntrustedError   what the channel says is forged, expired or older than what was seen before
+     +-- RefusedError          a model or a request that the updater will not take, with the reason
      +-- RestartWanted         leave cleanly and be started again                   exit 75
 """
 
@@ -67,6 +74,52 @@ class SourceLost(SourceError):  # noqa: N818 - as above
 
 class StorageError(AgentError):
     """Files cannot be written or read back: full disk, read-only file system, permissions."""
+
+
+class UpdateError(AgentError):
+    """The surroundings kept a new model away; nothing is held against the model, and it is tried again."""
+
+
+class UntrustedError(UpdateError):
+    """The channel's metadata does not verify."""
+
+
+class RefusedError(AgentError):
+    """The updater will not do that, whoever asks for it."""
+
+
+class HubError(AgentError):
+    """The hub did not do what it was asked."""
+
+
+class HubUnavailable(HubError):  # noqa: N818 - reads as the state of the hub
+    """No answer, or none that helps now; the same is tried again.
+
+    Attributes:
+        retry_after_seconds: how long the hub asked to be left alone; None when it said nothing.
+        suspect: whether what was sent may be the cause, since the hub was there when it failed.
+    """
+
+    def __init__(self, message: str, *, retry_after_seconds: float | None = None, suspect: bool = False) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+        self.suspect = suspect
+
+
+class HubDenied(HubError):  # noqa: N818 - as above
+    """The token is unknown, revoked, or not this node's."""
+
+
+class HubRefused(HubError):  # noqa: N818 - as above
+    """The hub is well and does not take this very example.
+
+    Attributes:
+        for_good: sending it again cannot help; False when the hub's limits may change.
+    """
+
+    def __init__(self, message: str, *, for_good: bool) -> None:
+        super().__init__(message)
+        self.for_good = for_good
 
 
 class RestartWanted(AgentError):  # noqa: N818 - a request rather than a fault

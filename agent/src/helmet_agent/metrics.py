@@ -12,6 +12,8 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
 from prometheus_client.registry import Collector
 
+from helmet_agent.status import UPLINK_STATES
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -49,6 +51,7 @@ class NodeCollector(Collector):
         yield from _sources(now)
         yield from _mining(now)
         yield from _spool(now)
+        yield from _uplink(now)
         yield from _events(now)
         yield from _memory(now)
         yield from _model(now)
@@ -118,9 +121,24 @@ def _spool(now: NodeSnapshot) -> Iterator[Metric]:
         return
     yield _gauge("spool_examples", "Hard examples in the spool.", now.spool.examples)
     yield _gauge("spool_pending_examples", "Hard examples in the spool that were not sent yet.", now.spool.pending)
+    yield _gauge("spool_refused_examples", "Hard examples in the spool that the hub does not take.", now.spool.refused)
     yield _gauge("spool_bytes", "Disk space that the spool takes.", now.spool.used_bytes)
     yield _gauge("spool_quota_bytes", "Disk space that the spool may take.", now.spool.quota_bytes)
     yield _counters("spool_changes", _SPOOL_COUNTERS, "change", now.spool.counters)
+
+
+def _uplink(now: NodeSnapshot) -> Iterator[Metric]:
+    link = now.uplink
+    if link is None:
+        return
+    yield _counter("uplink_examples_sent", "Hard examples that the hub has now.", link.sent)
+    yield _counter("uplink_examples_known", "Of these, examples that the hub had before.", link.already_there)
+    yield _counter("uplink_examples_refused", "Hard examples that the hub did not take.", link.refused)
+    yield _counter("uplink_sent_bytes", "Pictures that arrived at the hub.", link.sent_bytes)
+    yield _counter("uplink_failures", "Tries to send that did not succeed.", link.failures)
+    yield _gauge("uplink_online", "Whether the last try succeeded.", float(link.offline_since_seconds is None))
+    states = {state: float(state == link.state) for state in UPLINK_STATES}
+    yield _gauges("uplink_state", "What the uplink is doing.", "state", states)
 
 
 def _events(now: NodeSnapshot) -> Iterator[Metric]:

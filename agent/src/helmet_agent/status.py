@@ -137,6 +137,43 @@ class SpoolStatus:
     quota_bytes: int = 0
     oldest_seconds: float | None = None
     counters: Mapping[str, int] = field(default_factory=dict)
+    refused: int = 0
+
+
+UPLINK_STATES = ("idle", "sending", "waiting", "denied", "paused", "stopped")
+
+
+@dataclass(frozen=True, slots=True)
+class UplinkStatus:
+    """Sending hard examples to the hub, since the start; what waits is the spool's ``pending``.
+
+    Attributes:
+        state: ``idle`` (nothing waits), ``sending``, ``waiting`` (to try again), ``denied`` (the hub does not accept
+            the token), ``paused`` (memory is short) or ``stopped``.
+        sent: examples that the hub has now.
+        already_there: of these, examples that it had before.
+        refused: examples that it does not take, each noted in the spool with the reason.
+        put_off: examples that failed and let others go first for now.
+        sent_bytes: of what arrived; heads, TLS and what had to be repeated are not in it.
+        failures: tries that did not succeed.
+        last_sent_seconds: when an example last arrived, Unix time.
+        offline_since_seconds: when the first try failed after which none has succeeded, Unix time; None when all is
+            well.
+        last_error: what was wrong with the last try that failed.
+        last_refusal: why the last refused example was refused.
+    """
+
+    state: str = "idle"
+    sent: int = 0
+    already_there: int = 0
+    refused: int = 0
+    put_off: int = 0
+    sent_bytes: int = 0
+    failures: int = 0
+    last_sent_seconds: float | None = None
+    offline_since_seconds: float | None = None
+    last_error: str | None = None
+    last_refusal: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +234,7 @@ class NodeSnapshot:
         inference: time in the network and the decoding.
         age: from a frame's arrival to the end of its inference.
         detections: objects shown, by label.
-        sources, mining, spool, events, memory, model: the parts; None where a part is switched off.
+        sources, mining, spool, uplink, events, memory, model: the parts; None where a part is switched off.
         preview_viewers: who watches the live picture now.
         problems: all that is wrong now.
     """
@@ -215,6 +252,7 @@ class NodeSnapshot:
     sources: tuple[SourceStatus, ...] = ()
     mining: MiningStatus | None = None
     spool: SpoolStatus | None = None
+    uplink: UplinkStatus | None = None
     events: EventStatus | None = None
     memory: MemoryStatus | None = None
     model: ModelStatus | None = None

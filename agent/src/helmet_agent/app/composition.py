@@ -16,6 +16,7 @@ from helmet_agent.adapters.annotated_video import AnnotatedVideo
 from helmet_agent.adapters.directory_sink import DirectorySink
 from helmet_agent.adapters.event_log import EventLog, EventWriter
 from helmet_agent.adapters.spool import Spool
+from helmet_agent.app.hub import check_hub_files, make_uplink
 from helmet_agent.app.keeping import SpoolAndFolder, mining_rules, mining_stage
 from helmet_agent.app.latest import LatestFrames, draw, jpeg
 from helmet_agent.app.models import load_detector, served_manifest
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from helmet_agent.services.mining import MiningStage
     from helmet_agent.services.pipeline import FrameObserver
     from helmet_agent.services.results import VideoFile
+    from helmet_agent.services.uplink import Uplink
     from helmet_agent.source_url import SourceSettings
     from helmet_agent.vision.letterbox import PreparedFrame
 
@@ -64,6 +66,7 @@ class Agent:
         ingest: the sources, not started yet.
         pipeline: the inference loop.
         mining, spool: hard examples, if mining is on.
+        uplink: sends them to the hub, if there is one.
         events: the events file, its pictures and its subscribers.
         results: annotated videos or pictures, if wanted.
         summary: counts for the closing table.
@@ -77,6 +80,7 @@ class Agent:
     pipeline: Pipeline
     mining: MiningStage | None
     spool: Spool | None
+    uplink: Uplink | None
     events: EventStage
     results: ResultsStage | None
     summary: Summary
@@ -100,6 +104,8 @@ class Agent:
                 stack.callback(self.mining.close, seconds)
             stack.callback(self._finish)
             stack.callback(self.ingest.close)
+            if self.uplink is not None:
+                stack.callback(self.uplink.close)
 
     def _finish(self) -> None:
         for event in self.pipeline.finish():
@@ -115,6 +121,7 @@ def check_composition(config: AgentConfig, clock: Clock) -> None:
     """
     configured_sources(config, clock)
     mining_rules(config, served_manifest(config))
+    check_hub_files(config.hub)
 
 
 def compose(
@@ -147,6 +154,7 @@ def compose(
     slot = ModelSlot(load_detector(config))
     with contextlib.ExitStack() as undo:
         spool, mining = _mining(config, slot, clock, undo, blocking=batch)
+        uplink = make_uplink(config.hub, spool, clock)
         events = _events(config, clock, blocking=batch)
         undo.callback(events.close, 0.0)
         results = _results(config, chosen, blocking=batch)
@@ -165,7 +173,7 @@ def compose(
             blocking=batch,
         )
         undo.pop_all()
-    return Agent(config, slot, ingest, pipeline, mining, spool, events, results, summary, latest, batch)
+    return Agent(config, slot, ingest, pipeline, mining, spool, uplink, events, results, summary, latest, batch)
 
 
 def _preparing(slot: ModelSlot) -> Callable[[BgrImage, PreparedFrame | None], PreparedFrame]:

@@ -36,6 +36,8 @@ def memory_governor(
         preview.shed(None if decision.preview else "memory is short; the preview comes back by itself")
         if agent.mining is not None:
             agent.mining.set_shedding(not decision.mining)
+        if agent.uplink is not None:
+            agent.uplink.set_shedding(not decision.mining)
         agent.ingest.set_frame_divisor(decision.frame_divisor)
 
     settings = agent.config.memory

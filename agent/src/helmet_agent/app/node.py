@@ -18,6 +18,7 @@ from helmet_agent.app.snapshot import (
     model_status,
     source_problems,
     spool_status,
+    uplink_problems,
 )
 from helmet_agent.status import EventStatus, Health, NodeSnapshot, Problem, Severity
 
@@ -112,6 +113,7 @@ class Node:
             sources=ingest_statuses(agent.ingest),
             mining=None if agent.mining is None else mining_status(agent.mining.counters()),
             spool=None if agent.spool is None else spool_status(agent.spool),
+            uplink=None if agent.uplink is None else agent.uplink.status(),
             events=EventStatus(agent.events.by_kind(), agent.events.dropped(), self.events.listeners),
             memory=self._memory(),
             model=model_status(agent.slot),
@@ -129,6 +131,8 @@ class Node:
             yield Problem(
                 Severity.DEGRADED, "storage", f"{lost} examples or events could not be kept so far; see the log"
             )
+        if self._agent.uplink is not None:
+            yield from uplink_problems(self._agent.uplink.status(), self._clock.now())
         memory = self._memory()
         if memory is not None and memory.level > 0:
             shed = ", ".join(memory.shedding)

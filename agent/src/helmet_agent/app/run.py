@@ -122,6 +122,8 @@ class _Life:
             threading.Thread(target=self._start_api, name="api start", daemon=True).start()
             self._memory.start()
             self._housekeeping.start()
+            if self._agent.uplink is not None:
+                self._agent.uplink.start()
             self._node.started()
             self._notifier.ready(f"watching {len(self._agent.config.sources)} sources")
             self._watchdog.start()

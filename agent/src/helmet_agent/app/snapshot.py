@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from helmet_agent.services.ingest import Ingest
     from helmet_agent.services.ingest import SourceStatus as IngestStatus
     from helmet_agent.services.latency import LatencySummary
+    from helmet_agent.status import UplinkStatus
+
+OFFLINE_SECONDS = 600.0
+"""A hub that is away for so long shows in the health; sites lose their line now and then."""
 
 
 def source_status(status: IngestStatus) -> SourceStatus:
@@ -69,7 +73,13 @@ def spool_status(spool: Spool) -> SpoolStatus:
     """The spool as the outside sees it."""
     stats = spool.stats()
     return SpoolStatus(
-        stats.examples, stats.pending, stats.used_bytes, stats.quota_bytes, stats.oldest_seconds, stats.counters
+        stats.examples,
+        stats.pending,
+        stats.used_bytes,
+        stats.quota_bytes,
+        stats.oldest_seconds,
+        stats.counters,
+        stats.refused,
     )
 
 
@@ -93,6 +103,16 @@ def source_problems(sources: tuple[SourceStatus, ...]) -> Iterator[Problem]:
     for source in sources:
         if not source.up:
             yield Problem(Severity.DEGRADED, f"source {source.name}", source.last_error or source.state)
+
+
+def uplink_problems(uplink: UplinkStatus, now: float) -> Iterator[Problem]:
+    """A hub that does not accept the token, or is away for long, is degraded health: examples wait on this node."""
+    since = uplink.offline_since_seconds
+    if uplink.state == "denied":
+        yield Problem(Severity.DEGRADED, "hub", uplink.last_error or "does not accept the token")
+    elif since is not None and now - since >= OFFLINE_SECONDS:
+        minutes = (now - since) / 60
+        yield Problem(Severity.DEGRADED, "hub", f"no example could be sent for {minutes:.0f} min: {uplink.last_error}")
 
 
 def ingest_statuses(ingest: Ingest) -> tuple[SourceStatus, ...]:

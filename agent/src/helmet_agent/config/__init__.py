@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from helmet_agent.config.hub import HubConfig
 from helmet_agent.config.kinds import Listen
 from helmet_agent.config.reader import Reader
 from helmet_agent.config.schema import (
@@ -37,6 +38,7 @@ __all__ = [
     "ComplianceConfig",
     "DetectionConfig",
     "EventsConfig",
+    "HubConfig",
     "Listen",
     "LogConfig",
     "MemoryConfig",

@@ -215,6 +215,39 @@ def source_url() -> Kind[str]:
     )
 
 
+def hub_url() -> Kind[str]:
+    """Where the hub is: ``https://``, or ``http://`` within this machine, where nobody can listen to the token."""
+
+    def read(value: object, _base: Path) -> str:
+        found = _address(value, ("https", "http"))
+        parts = urlsplit(found)
+        if parts.scheme == "http" and not Listen(parts.hostname or "", 0).loopback:
+            raise UnfitValueError("expected https://, since http:// would show the token to the network, found http://")
+        return found.rstrip("/")
+
+    return Kind("an https:// address", read, private=True)
+
+
+def proxy_url() -> Kind[str]:
+    """Where an HTTP proxy is."""
+    return Kind("an http:// address", lambda value, _base: _address(value, ("http",)), private=True)
+
+
+def _address(value: object, schemes: tuple[str, ...]) -> str:
+    """An address of a server, without user, query and fragment."""
+    found = _line(value)
+    try:
+        parts = urlsplit(found)
+        usable = parts.port != 0
+    except ValueError as error:
+        raise UnfitValueError from error
+    if not usable or parts.scheme not in schemes or not parts.hostname or not found.isascii() or " " in found:
+        raise UnfitValueError
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise UnfitValueError("expected an address without user name, '?' and '#', found more")
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Listen:
     """Where to listen: a host name or address without brackets, and a TCP port (0: any free one)."""

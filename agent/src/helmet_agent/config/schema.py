@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from helmet_agent.config import kinds
+from helmet_agent.config.hub import HubConfig
 from helmet_agent.config.keys import computed, key, required, section, sections
 from helmet_agent.config.kinds import Listen
 
@@ -318,6 +319,7 @@ class AgentConfig:
     events: EventsConfig = section(EventsConfig)
     memory: MemoryConfig = section(MemoryConfig)
     api: ApiConfig = section(ApiConfig)
+    hub: HubConfig = section(HubConfig)
     log: LogConfig = section(LogConfig)
 
     @classmethod

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 _SCHEMA = f"""
 CREATE TABLE examples (
     sha256 TEXT PRIMARY KEY,
@@ -35,11 +35,18 @@ CREATE TABLE examples (
     value REAL NOT NULL,
     time_seconds REAL NOT NULL,
     size INTEGER NOT NULL,
-    uploaded INTEGER NOT NULL DEFAULT 0
+    uploaded INTEGER NOT NULL DEFAULT 0,
+    refused TEXT
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX by_value ON examples (uploaded DESC, rank, value, time_seconds, sha256, size);
 CREATE INDEX by_time ON examples (time_seconds);
 PRAGMA user_version = {_SCHEMA_VERSION};
+"""
+_FROM_VERSION_1 = f"""
+BEGIN;
+ALTER TABLE examples ADD COLUMN refused TEXT;
+PRAGMA user_version = {_SCHEMA_VERSION};
+COMMIT;
 """
 _LEAST_VALUABLE_FIRST = "ORDER BY uploaded DESC, rank, value, time_seconds, sha256"
 _WAL_PAGES = 16
@@ -150,13 +157,13 @@ class SpoolIndex:
         with self._reported():
             return dict(self._connection.execute("SELECT sha256, size FROM examples"))
 
-    def totals(self) -> tuple[int, int, float | None]:
-        """(examples, not uploaded, time of the oldest in Unix seconds)."""
+    def totals(self) -> tuple[int, int, int, float | None]:
+        """(examples, waiting to be uploaded, refused by the hub, time of the oldest in Unix seconds)."""
         with self._reported():
-            count, pending, oldest = self._connection.execute(
-                "SELECT count(*), count(*) - total(uploaded), min(time_seconds) FROM examples"
+            count, uploaded, refused, oldest = self._connection.execute(
+                "SELECT count(*), total(uploaded), count(refused), min(time_seconds) FROM examples"
             ).fetchone()
-        return count, int(pending), oldest
+        return count, count - int(uploaded) - refused, refused, oldest
 
     def candidates(self) -> Iterator[Candidate]:
         """All examples, the least valuable first."""
@@ -167,9 +174,9 @@ class SpoolIndex:
                 yield Candidate(sha256, size, bool(uploaded), (1 - uploaded, rank, value, time_seconds, sha256))
 
     def pending(self, limit: int) -> tuple[str, ...]:
-        """Digests of those not uploaded, the most valuable first, at most ``limit``."""
+        """Digests of those neither uploaded nor refused, the most valuable first, at most ``limit``."""
         query = (
-            "SELECT sha256 FROM examples WHERE uploaded = 0 "
+            "SELECT sha256 FROM examples WHERE uploaded = 0 AND refused IS NULL "
             "ORDER BY rank DESC, value DESC, time_seconds DESC, sha256 DESC LIMIT ?"
         )
         with self._reported():
@@ -203,10 +210,25 @@ class SpoolIndex:
         """Removes rows, in batches that keep the log small; returns the bytes on disk that they stood for."""
         return sum(self.replace(removed=removed[start : start + _BATCH]) for start in range(0, len(removed), _BATCH))
 
+    def refused(self, limit: int) -> tuple[tuple[str, str], ...]:
+        """(digest, reason) of those that the hub does not take, the newest first, at most ``limit``."""
+        query = (
+            "SELECT sha256, refused FROM examples WHERE refused IS NOT NULL ORDER BY time_seconds DESC, sha256 LIMIT ?"
+        )
+        with self._reported():
+            return tuple(self._connection.execute(query, (limit,)).fetchall())
+
     def mark_uploaded(self, sha256: str) -> bool:
         """Notes that somebody else has it now; False when it is not here."""
+        query = "UPDATE examples SET uploaded = 1, refused = NULL WHERE sha256 = ?"
         with self._transaction() as connection:
-            return connection.execute("UPDATE examples SET uploaded = 1 WHERE sha256 = ?", (sha256,)).rowcount > 0
+            return connection.execute(query, (sha256,)).rowcount > 0
+
+    def mark_refused(self, sha256: str, reason: str) -> bool:
+        """Notes that the hub does not take it; False when it is not here or was uploaded."""
+        query = "UPDATE examples SET refused = ? WHERE sha256 = ? AND uploaded = 0"
+        with self._transaction() as connection:
+            return connection.execute(query, (reason, sha256)).rowcount > 0
 
     def _rank_again(self, connection: sqlite3.Connection) -> None:
         # The ranks may have changed with a new release of the agent.
@@ -225,6 +247,8 @@ class SpoolIndex:
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             if version == 0 and not connection.execute("SELECT 1 FROM sqlite_schema").fetchone():
                 connection.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
+            elif version == 1:
+                connection.executescript(_FROM_VERSION_1)
             elif version != _SCHEMA_VERSION:
                 raise _UnusableError(f"it has version {version}, this agent knows {_SCHEMA_VERSION}")  # noqa: TRY301 - the
                 # connection is closed below like for any other fault

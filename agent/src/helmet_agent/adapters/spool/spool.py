@@ -54,7 +54,7 @@ class SpoolStats:
     """How full the spool is and what happened since the start.
 
     Attributes:
-        examples, pending: held, and of these not uploaded yet.
+        examples, pending, refused: held, of these waiting to be uploaded, and of these not taken by the hub.
         used_bytes: on disk, index included, in blocks of 4 KiB.
         quota_bytes: the limit of ``used_bytes``.
         oldest_seconds: when the oldest picture was taken, Unix time; None when empty.
@@ -67,6 +67,7 @@ class SpoolStats:
     quota_bytes: int
     oldest_seconds: float | None
     counters: dict[str, int] = field(default_factory=dict)
+    refused: int = 0
 
 
 class Spool:
@@ -141,7 +142,7 @@ class Spool:
             return True
 
     def pending(self, limit: int) -> tuple[str, ...]:
-        """Digests of examples that nobody has yet, the most valuable first, at most ``limit``."""
+        """Digests of examples that wait for the hub, the most valuable first, at most ``limit``."""
         with self._using():
             return self._index.pending(limit)
 
@@ -170,6 +171,16 @@ class Spool:
         with self._using():
             return self._index.mark_uploaded(sha256)
 
+    def mark_refused(self, sha256: str, reason: str) -> bool:
+        """Notes that the hub does not take it, and why: it is kept, and not pending any more. False: not here."""
+        with self._using():
+            return self._index.mark_refused(sha256, reason)
+
+    def refused(self, limit: int) -> tuple[tuple[str, str], ...]:
+        """(digest, reason) of examples that the hub does not take, the newest first, at most ``limit``."""
+        with self._using():
+            return self._index.refused(limit)
+
     def expire(self, now: float, retention_days: float) -> int:
         """Removes examples whose picture was taken more than ``retention_days`` before ``now`` (Unix seconds).
 
@@ -190,11 +201,10 @@ class Spool:
     def stats(self) -> SpoolStats:
         """How full it is and what happened."""
         with self._using():
-            examples, pending, oldest = self._index.totals()
+            examples, pending, refused, oldest = self._index.totals()
             used = self._used + self._index.disk_bytes
-            return SpoolStats(
-                examples, pending, used, self._quota, oldest, {name: self._counters[name] for name in COUNTERS}
-            )
+            counters = {name: self._counters[name] for name in COUNTERS}
+            return SpoolStats(examples, pending, used, self._quota, oldest, counters, refused)
 
     def close(self) -> None:
         """Closes the index and lets go of the folder; idempotent. Nothing waits to be written: every put was final."""

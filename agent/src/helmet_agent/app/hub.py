@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The node's way to the hub, from the configuration."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+from helmet_agent import __version__
+from helmet_agent.adapters.hub_http.authority import tls_context
+from helmet_agent.adapters.hub_http.token import read_token
+from helmet_agent.errors import ConfigError
+from helmet_agent.retry import Backoff
+from helmet_agent.services.bandwidth import TokenBucket
+from helmet_agent.services.uplink import Uplink
+
+if TYPE_CHECKING:
+    from helmet_agent.config import HubConfig
+    from helmet_agent.ports import Clock, Hub
+    from helmet_agent.services.uplink import WaitingExamples
+
+FIRST_RETRY_SECONDS = 2.0
+LONGEST_RETRY_SECONDS = 300.0
+
+
+def check_hub_files(hub: HubConfig) -> None:
+    """Looks at the files that the way to the hub needs; nothing is sent.
+
+    Raises:
+        ConfigError: the token or the authority's certificate cannot be used.
+    """
+    if hub.url is None or hub.token_file is None:
+        return
+    try:
+        read_token(hub.token_file)
+    except ConfigError as error:
+        raise ConfigError(f"hub.token_file: {error}") from error
+    try:
+        tls_context(hub.ca_file)
+    except ConfigError as error:
+        raise ConfigError(f"hub.ca_file: {error}") from error
+
+
+def connect(hub: HubConfig) -> Hub:
+    """A client of the hub; nothing is sent yet.
+
+    Raises:
+        ConfigError: no hub is configured, or the authority's certificate cannot be used.
+    """
+    from helmet_agent.adapters.hub_http.client import HubAddress, HubHttp  # noqa: PLC0415 - loads httpx
+
+    if hub.url is None or hub.token_file is None:
+        raise ConfigError("hub.url: no hub is configured")
+    return HubHttp(HubAddress(hub.url, hub.token_file, hub.ca_file, hub.proxy), f"helmet-agent/{__version__}")
+
+
+def hub_backoff() -> Backoff:
+    """Between tries while the hub is away."""
+    return Backoff(FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS, 2.0, random.SystemRandom().random)
+
+
+def make_uplink(hub: HubConfig, spool: WaitingExamples | None, clock: Clock) -> Uplink | None:
+    """Sends what the spool holds, if there is a spool and a hub; not started.
+
+    Raises:
+        ConfigError: a file that it needs cannot be used.
+    """
+    check_hub_files(hub)
+    if hub.url is None or spool is None:
+        return None
+    return Uplink(spool, lambda: connect(hub), clock, backoff=hub_backoff(), bucket=TokenBucket(hub.bandwidth, clock))
