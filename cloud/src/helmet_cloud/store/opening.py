@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Opens the hub's database with every table in it."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from typing import TYPE_CHECKING
+
+import helmet_cloud.store
+from helmet_cloud.store.base import Base
+from helmet_cloud.store.database import Database
+
+if TYPE_CHECKING:
+    from helmet_cloud.settings import HubHome
+
+
+def open_database(home: HubHome) -> Database:
+    """The database of a hub's folder; made when it is not there.
+
+    Every module of this package registers its tables when it is imported, so all of them are imported first.
+    """
+    for module in pkgutil.iter_modules(helmet_cloud.store.__path__):
+        importlib.import_module(f"helmet_cloud.store.{module.name}")
+    database = Database(home.database)
+    Base.metadata.create_all(database.engine)
+    return database
