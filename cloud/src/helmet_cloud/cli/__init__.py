@@ -13,6 +13,7 @@ from helmet_agent.errors import EXIT_FAILED, EXIT_OK, EXIT_USAGE, AgentError
 from helmet_cloud.cli.evaluate import evaluate
 from helmet_cloud.cli.init import init
 from helmet_cloud.cli.labels import labels
+from helmet_cloud.cli.serve import serve
 from helmet_cloud.cli.training import export, train
 from helmet_cloud.cli.version import version
 
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 app.add_typer(labels, name="labels")
 app.command()(init)
+app.command()(serve)
 app.command()(evaluate)
 app.command()(train)
 app.command()(export)

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every request meets first: headers for safety, a cap on what is sent, a place to slow clients down."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Protocol
+
+from helmet_cloud.api.channel import PREFIX
+from helmet_cloud.api.problem import problem
+from helmet_cloud.errors import TooLarge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, MutableMapping
+    from typing import Any
+
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+MAX_BODY_BYTES = 4 << 20
+"""Larger than any manifest or report; the paths that take pictures have caps of their own."""
+
+SAFETY = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"strict-transport-security", b"max-age=31536000"),
+)
+NOT_KEPT = (b"cache-control", b"no-store")
+
+
+class RateLimit(Protocol):
+    """Slows down who asks too often."""
+
+    def wait_seconds(self, client: str, path: str) -> float:
+        """0 when the request may go on, else after how many seconds to try again."""
+
+
+class NoLimit:
+    """Lets everybody in."""
+
+    def wait_seconds(self, client: str, path: str) -> float:
+        """Always 0."""
+        del client, path
+        return 0.0
+
+
+class TokenBuckets:
+    """So many requests a second for each client address, with a reserve for bursts.
+
+    Args:
+        per_second: requests that come back each second.
+        burst: largest reserve.
+        now: a clock that never goes back, in seconds.
+    """
+
+    def __init__(self, per_second: float, burst: float, now: Callable[[], float] = time.monotonic) -> None:
+        self._rate = per_second
+        self._burst = burst
+        self._now = now
+        self._buckets: dict[str, tuple[float, float]] = {}
+        self._lock = threading.Lock()
+
+    def wait_seconds(self, client: str, path: str) -> float:
+        """Takes one request out of the client's reserve."""
+        del path
+        with self._lock:
+            now = self._now()
+            if len(self._buckets) > _MOST_CLIENTS:
+                self._buckets.clear()
+            level, seen = self._buckets.get(client, (self._burst, now))
+            level = min(self._burst, level + (now - seen) * self._rate)
+            allowed = level >= 1.0
+            self._buckets[client] = (level - 1.0 if allowed else level, now)
+            return 0.0 if allowed else (1.0 - level) / self._rate
+
+
+_MOST_CLIENTS = 10_000
+
+
+class Front:
+    """The outermost ASGI application.
+
+    Args:
+        app: the hub's REST interface.
+        channel: the static files.
+        caps: largest body by beginning of the path, in bytes; ``MAX_BODY_BYTES`` elsewhere.
+        limit: asked for every request outside of the channel.
+    """
+
+    def __init__(self, app: ASGIApp, channel: ASGIApp, caps: Mapping[str, int], limit: RateLimit | None = None) -> None:
+        self._app = app
+        self._channel = channel
+        self._caps = caps
+        self._limit = limit or NoLimit()
+        self.answers: Counter[int] = Counter()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        path = scope["path"]
+        if path.startswith(PREFIX):
+            await self._channel(scope, receive, _with_headers(send, SAFETY))
+            return
+
+        async def counted(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                self.answers[message["status"]] += 1
+            await send(message)
+
+        answer = _with_headers(counted, (*SAFETY, NOT_KEPT))
+        client = scope["client"][0] if scope.get("client") else ""
+        wait = self._limit.wait_seconds(client, path)
+        if wait > 0:
+            headers = {"Retry-After": str(math.ceil(wait))}
+            await problem(429, "too many requests from this address", headers)(scope, receive, answer)
+            return
+        cap = next((cap for beginning, cap in self._caps.items() if path.startswith(beginning)), MAX_BODY_BYTES)
+        said = next((value for key, value in scope["headers"] if key == b"content-length"), b"")
+        if said.isdigit() and int(said) > cap:
+            # The rest of the body is never read: the connection cannot be used again.
+            detail = f"{int(said)} bytes; at most {cap} are taken here"
+            await problem(413, detail, {"Connection": "close"})(scope, receive, answer)
+            return
+        await self._app(scope, _capped(receive, cap), answer)
+
+
+def _with_headers(send: Send, headers: tuple[tuple[bytes, bytes], ...]) -> Send:
+    """Adds headers that the answer does not have itself."""
+
+    async def sending(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            there = {key.lower() for key, _ in message["headers"]}
+            message["headers"] = [*message["headers"], *(one for one in headers if one[0] not in there)]
+        await send(message)
+
+    return sending
+
+
+def _capped(receive: Receive, cap: int) -> Receive:
+    """Counts a body that did not say how long it is."""
+    taken = 0
+
+    async def receiving() -> MutableMapping[str, Any]:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if taken > cap:
+            raise TooLarge(f"more than {cap} bytes; no more are taken here")
+        return message
+
+    return receiving

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Puts the hub together: one process, one database, one folder. The only place where all parts meet.
+
+::
+
+    listen          Front -> /channel/*  ChannelFiles
+                          -> the rest    FastAPI: basics, metrics, resource API, examples, labels, nodes
+    workers_listen  workers_app          reports of train and eval workers
+    threads         the two servers, the job controller, housekeeping
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+from fastapi import FastAPI
+
+import helmet_cloud
+from helmet_agent.durable import FolderLock, make_folder, write_atomic
+from helmet_cloud.api.auth import Auth
+from helmet_cloud.api.basics import basics_router
+from helmet_cloud.api.channel import ChannelFiles
+from helmet_cloud.api.front import Front
+from helmet_cloud.api.problem import install_problems
+from helmet_cloud.api.server import WebServer, load_certificate, server_tls
+from helmet_cloud.api.workers import workers_app
+from helmet_cloud.channel import open_channel, open_repository
+from helmet_cloud.housekeeping import Chore, Housekeeping
+from helmet_cloud.setup.kubeconfig import write_kubeconfig
+from helmet_cloud.setup.steps import certificate_hosts, public_url
+from helmet_cloud.setup.tls import RENEW_DAYS, TlsFiles, make_server
+from helmet_cloud.store.opening import open_database
+from helmet_cloud.workers.runner import ProcessRunner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from helmet_cloud.settings import HubHome
+
+_log = structlog.get_logger(__name__)
+
+FRESHEN_SECONDS = 600.0
+DAY_SECONDS = 86400.0
+PICTURE_HEADROOM_BYTES = 1 << 20
+STUCK_SECONDS = 120.0
+
+
+class Hub:
+    """The whole hub of one folder, from the lock to the last thread.
+
+    Making it takes the folder and the addresses; ``start`` begins to answer; ``stop`` ends everything, in any state.
+
+    Args:
+        home: the folder and its settings.
+        now: Unix time in seconds.
+
+    Raises:
+        AgentError: the folder is in use, an address is taken, the channel cannot be read; one line says which.
+    """
+
+    def __init__(self, home: HubHome, now: Callable[[], float] = time.time) -> None:
+        self.home = home
+        self._now = now
+        self._undo: list[Callable[[], object]] = []
+        try:
+            self._make()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _make(self) -> None:
+        home, settings = self.home, self.home.settings
+        lock = FolderLock(home.folder)
+        self._undo.append(lock.release)
+        for folder in (home.work, home.models, home.pictures):
+            make_folder(folder, mode=0o700)
+        self.database = open_database(home)
+        self._undo.append(self.database.close)
+        self.channel = open_channel(home, self.database, self._now)
+        self.repository = open_repository(home, self._now)
+        self.channel.heal()
+        self.channel.freshen()
+        self.tls = TlsFiles(home.tls)
+        self._renew_certificate()
+        self._context = server_tls(self.tls.chain, self.tls.key)
+        self.front_server = WebServer(settings.listen, "listen", self._context)
+        self._undo.append(self.front_server.stop)
+        self.workers_server = WebServer(settings.workers_listen, "workers_listen")
+        self._undo.append(self.workers_server.stop)
+        self.url = public_url(settings, self.front_server.port)
+        self.auth = Auth(self.database)
+        self.runner = ProcessRunner(self.database, f"http://{self.workers_server.address}")
+        self._undo.append(lambda: _bounded(self.runner.close))
+        self.files = ChannelFiles(home.channel)
+        self.front = Front(self._rest(), self.files, self._caps())
+        self.housekeeping = Housekeeping(self._chores())
+        self._undo.append(self.housekeeping.stop)
+
+    def start(self) -> None:
+        """Begins to answer and to work.
+
+        Raises:
+            AgentError: a server does not come up.
+        """
+        self.workers_server.start(workers_app(self.database))
+        self.front_server.start(self.front)
+        self._tell_address()
+        self.housekeeping.start()
+
+    def stop(self) -> None:
+        """Ends everything that was begun, last things first; idempotent."""
+        for server in (getattr(self, name, None) for name in ("front_server", "workers_server")):
+            if server is not None:
+                server.ask_to_stop()
+        while self._undo:
+            try:
+                self._undo.pop()()
+            except Exception as error:
+                _log.warning("a part did not stop cleanly", reason=str(error))
+
+    def problems(self) -> dict[str, str]:
+        """What is wrong now, by part; what the watchdog looks at."""
+        found = {}
+        for name, server in (("listen", self.front_server), ("workers_listen", self.workers_server)):
+            if not server.alive:
+                found[name] = "the server has ended"
+        if self.housekeeping.age_seconds > STUCK_SECONDS:
+            found["housekeeping"] = f"stands still for {self.housekeeping.age_seconds:.0f} s"
+        return found
+
+    def _rest(self) -> FastAPI:
+        app = FastAPI(
+            title="helmet-cloud",
+            version=helmet_cloud.__version__,
+            docs_url=None,
+            redoc_url=None,
+            openapi_url=None,
+        )
+        install_problems(app)
+        app.include_router(
+            basics_router(
+                {"parts": self._parts_check, "database": self._database_check, "channel": self._channel_check}
+            )
+        )
+        return app
+
+    def _caps(self) -> dict[str, int]:
+        return {"/v1/examples": self.home.settings.max_example_bytes + PICTURE_HEADROOM_BYTES}
+
+    def _chores(self) -> list[Chore]:
+        return [
+            Chore("fresh signatures", FRESHEN_SECONDS, self.channel.freshen),
+            Chore("fresh certificate", DAY_SECONDS, self._reload_certificate),
+        ]
+
+    def _parts_check(self) -> str | None:
+        return "; ".join(f"{part}: {said}" for part, said in self.problems().items()) or None
+
+    def _database_check(self) -> str | None:
+        with self.database.read() as session:
+            session.connection().exec_driver_sql("SELECT 1")
+        return None
+
+    def _channel_check(self) -> str | None:
+        late = [role for role, expires in self.repository.state().expires().items() if expires <= self._now()]
+        return f"expired: {', '.join(late)}; run `helmet-cloud channel resign`" if late else None
+
+    def _renew_certificate(self) -> bool:
+        """Makes a new server certificate when the old one is about to expire and is our own."""
+        days = self.tls.days_left(self._now())
+        if days > RENEW_DAYS:
+            return False
+        if not self.tls.ca_key.exists():
+            _log.warning("the server's certificate expires soon", days=round(days, 1), file=str(self.tls.certificate))
+            return False
+        names = self.tls.names() or certificate_hosts(self.home.settings, ())
+        make_server(self.tls, names, self._now())
+        _log.info("made a new server certificate", names=names)
+        return True
+
+    def _reload_certificate(self) -> None:
+        if self._renew_certificate():
+            load_certificate(self._context, self.tls.chain, self.tls.key)
+
+    def _tell_address(self) -> None:
+        """Writes ``DIR/address``; with port 0, also the kubeconfig that names the port."""
+        document = {"url": self.url, "listen": self.front_server.address, "workers": self.workers_server.address}
+        write_atomic(self.home.folder / "address", json.dumps(document).encode() + b"\n", mode=0o644)
+        token = self.home.folder / "tokens" / "admin.token"
+        if self.home.settings.listen.endswith(":0") and token.exists():
+            write_kubeconfig(self.home.kubeconfig, self.url, self.tls.ca.read_bytes(), token.read_text().strip())
+
+
+def _bounded(close: Callable[[], object], seconds: float = 1.0) -> None:
+    """Waits so long for it and no longer: workers whose hub has gone are ended by their guards."""
+    thread = threading.Thread(target=close, name="closing", daemon=True)
+    thread.start()
+    thread.join(seconds)
