@@ -25,6 +25,11 @@ def open_repository(
     return Repository(home.channel, KeyStore(home.keys, home.offline_keys), now, reached)
 
 
+def channel_lock(home: HubHome) -> ChannelLock:
+    """The lock that every writer of a hub's channel takes."""
+    return ChannelLock(home.folder / "channel.lock")
+
+
 def open_channel(
     home: HubHome,
     database: Database,
@@ -33,10 +38,10 @@ def open_channel(
 ) -> SignedChannel:
     """The channel of a hub's folder; the serving hub and commands beside it may each open one."""
     repository = open_repository(home, now, reached)
-    lock = ChannelLock(home.folder / "channel.lock")
+    lock = channel_lock(home)
     return SignedChannel(
         database=database, repository=repository, models=home.models, lock=lock, now=now, reached=reached
     )
 
 
-__all__ = ["ChannelLock", "KeyStore", "Repository", "SignedChannel", "open_channel", "open_repository"]
+__all__ = ["ChannelLock", "KeyStore", "Repository", "SignedChannel", "channel_lock", "open_channel", "open_repository"]

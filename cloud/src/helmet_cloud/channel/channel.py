@@ -19,7 +19,7 @@ from helmet_agent.durable import reported
 from helmet_agent.errors import StorageError
 from helmet_cloud.channel.layout import file_path, manifest_path
 from helmet_cloud.channel.model_folder import WEIGHTS, keep_model, open_model
-from helmet_cloud.errors import BadRequest, HubError, NotFound
+from helmet_cloud.errors import BadRequest, NotFound
 from helmet_cloud.ports import JobRef, Publication, Published
 from helmet_cloud.store.models import (
     ABANDONED,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from helmet_agent.contract import Delivery, MiningRule
+    from helmet_agent.contract import Delivery
     from helmet_cloud.channel.lock import ChannelLock
     from helmet_cloud.channel.model_folder import ModelFolder
     from helmet_cloud.channel.repository import Repository
@@ -99,7 +99,7 @@ class SignedChannel:
         manifest = _manifest(model, publication)
         with self._lock.held():
             self._heal()
-            self.register(model, f"{publication.job}: {publication.reason}")
+            self._register(model, f"{publication.job}: {publication.reason}")
             return self._publish(publication.job, publication.ring, manifest, publication.reason)
 
     def promote(self, job: JobRef, reason: str, source: str = "canary", target: str = "stable") -> Published:
@@ -117,28 +117,21 @@ class SignedChannel:
                 raise NotFound(f"{job} has nothing in ring {source!r}")
             return self._publish(job, target, live.manifest, reason)
 
-    def add(self, folder: Path, origin: str) -> ModelFolder:
+    def add(self, folder: Path, origin: str, weights: Path | None = None) -> ModelFolder:
         """Takes a model into the registry without publishing it.
+
+        Args:
+            folder: the model.
+            origin: where it comes from, for people.
+            weights: its float weights, where they do not lie in the folder.
 
         Raises:
             BadRequest: the folder is no complete model.
             StorageError: the disk.
         """
-        model = open_model(folder, need_weights=False)
+        model = open_model(folder, need_weights=weights is None)
         with self._lock.held():
-            return self.register(model, origin)
-
-    def register(self, model: ModelFolder, origin: str) -> ModelFolder:
-        """Copies the folder and writes the model down; the caller holds the lock."""
-        kept = keep_model(model, self._models)
-        self._reached("copied")
-        facts = model.manifest
-        with self._database.write() as session:
-            size = facts.model.size_bytes
-            known = ModelFacts(model.sha256, facts.name, size, facts.parent, facts.dataset, origin)
-            register_model(session, known, self._now())
-        self._reached("registered")
-        return kept
+            return self._register(model, origin, weights)
 
     def live(self, job: JobRef, ring: str) -> Published | None:
         """What the ring has now."""
@@ -178,6 +171,17 @@ class SignedChannel:
         """Ends what an interrupted publication left open; the serving hub does it at its start."""
         with self._lock.held():
             self._heal()
+
+    def _register(self, model: ModelFolder, origin: str, weights: Path | None = None) -> ModelFolder:
+        kept = keep_model(model, self._models, weights)
+        self._reached("copied")
+        facts = model.manifest
+        with self._database.write() as session:
+            size = facts.model.size_bytes
+            known = ModelFacts(model.sha256, facts.name, size, facts.parent, facts.dataset, origin)
+            register_model(session, known, self._now())
+        self._reached("registered")
+        return kept
 
     def _publish(self, job: JobRef, ring: str, manifest: ModelManifest, reason: str) -> Published:
         live = self.manifest(job, ring)
@@ -300,11 +304,3 @@ def _manifest(model: ModelFolder, publication: Publication) -> ModelManifest:
 
 def _delivery(delivery: Delivery, job: JobRef) -> Delivery:
     return replace(delivery, job=str(job))
-
-
-def rule_of(live: LiveManifest | None, model: ModelFolder) -> MiningRule:
-    """The mining rule for a publication by hand: the job's present one, else the model's own."""
-    return model.manifest.mining if live is None else live.manifest.mining
-
-
-__all__ = ["KEPT_MANIFESTS", "HubError", "LiveManifest", "SignedChannel", "rule_of", "target_files"]

@@ -69,8 +69,13 @@ def open_model(folder: Path, *, need_weights: bool = True) -> ModelFolder:
     return found
 
 
-def keep_model(model: ModelFolder, models: Path) -> ModelFolder:
+def keep_model(model: ModelFolder, models: Path, weights: Path | None = None) -> ModelFolder:
     """Copies a model to ``models/<sha256>``, float weights included; the manifest goes last and makes it count.
+
+    Args:
+        model: what to keep.
+        models: ``HubHome.models``.
+        weights: the float weights, where they do not lie in the folder.
 
     Raises:
         BadRequest: a file changed since it was looked at.
@@ -84,8 +89,10 @@ def keep_model(model: ModelFolder, models: Path) -> ModelFolder:
     sweep_temporaries(target)
     names = {one.sha256: one.name for one in (model.manifest.model, *(f.picture for f in model.manifest.golden))}
     files = {names[digest]: content for digest, content in model.shipped().items()}
-    for name in (WEIGHTS, FLOAT_MODEL):
-        path = model.folder / name
+    for name, path in (
+        (WEIGHTS, model.folder / WEIGHTS if weights is None else weights),
+        (FLOAT_MODEL, model.folder / FLOAT_MODEL),
+    ):
         with reported("read", path):
             if path.is_file():
                 files[name] = path.read_bytes()

@@ -92,13 +92,13 @@ class Repository:
         make_folder(self.targets, mode=PUBLIC_FOLDER)
         path = self.metadata / "1.root.json"
         if not path.exists():
-            root = Root(version=1, expires=self._expiry(Root.type), consistent_snapshot=True)
+            root = Root(version=1, expires=self.expiry(Root.type), consistent_snapshot=True)
             for role in ROLES:
                 root.add_key(self.keys.ensure(role).public_key, role)
             self._write(Metadata(root), path.name, [self.keys.ensure(Root.type)])
         self._reached("root")
         if not self.exists():
-            self._write_from_targets(self.root(), Targets(version=1, expires=self._expiry(Targets.type)), 1, 1, {})
+            self._write_from_targets(self.root(), Targets(version=1, expires=self.expiry(Targets.type)), 1, 1, {})
 
     def root(self) -> Metadata[Root]:
         """The newest root.
@@ -151,7 +151,7 @@ class Repository:
                 raise HubError(f"the channel lacks the file of {path}: nothing was published; publish the model anew")
         self._reached("files")
         version = state.targets.signed.version + 1 + skip
-        signed = Targets(version=version, expires=self._expiry(Targets.type), targets=dict(targets))
+        signed = Targets(version=version, expires=self.expiry(Targets.type), targets=dict(targets))
         self._write_from_targets(
             state.root,
             signed,
@@ -244,13 +244,13 @@ class Repository:
         timestamp: int,
         more: MoreSigners,
     ) -> None:
-        signed = Snapshot(version=version, expires=self._expiry(Snapshot.type), meta={"targets.json": targets})
+        signed = Snapshot(version=version, expires=self.expiry(Snapshot.type), meta={"targets.json": targets})
         content = self._write(Metadata(signed), f"{version}.snapshot.json", self._signers(root, Snapshot.type, more))
         self._reached(Snapshot.type)
         self._write_timestamp(root, MetaFile.from_data(version, content, ["sha256"]), timestamp, more)
 
     def _write_timestamp(self, root: Metadata[Root], snapshot: MetaFile, version: int, more: MoreSigners) -> None:
-        signed = Timestamp(version=version, expires=self._expiry(Timestamp.type), snapshot_meta=snapshot)
+        signed = Timestamp(version=version, expires=self.expiry(Timestamp.type), snapshot_meta=snapshot)
         self._write(Metadata(signed), TIMESTAMP_FILE, self._signers(root, Timestamp.type, more))
         self._reached(Timestamp.type)
 
@@ -281,5 +281,6 @@ class Repository:
         found = [_VERSIONED.match(name) for name in names]
         return sorted(int(one[1]) for one in found if one and one[2] == role)
 
-    def _expiry(self, role: str) -> dt.datetime:
+    def expiry(self, role: str) -> dt.datetime:
+        """When metadata of that role that is signed now expires."""
         return dt.datetime.fromtimestamp(int(self._now() + LIFETIMES[role]), dt.UTC)
