@@ -192,3 +192,13 @@ def test_a_misspelt_variable_is_refused_before_anything_is_touched(tmp_path: Pat
     assert refused.returncode != 0
     assert "did you mean edge_agent_memory_limit?" in refused.stdout + refused.stderr
     assert not (tmp_path / "node").exists()
+
+
+def test_the_page_of_variables_is_what_the_roles_say() -> None:
+    program = [sys.executable, str(ROOT / "tools" / "variables_doc.py"), "--check"]
+    checked = subprocess.run(program, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
+    page = (ROOT / "docs" / "variables.md").read_text()
+    for role in ROLES:
+        for name in load(ROOT / "roles" / role / "defaults" / "main.yml"):
+            assert f"| `{name}` |" in page
