@@ -28,7 +28,7 @@ from helmet_cloud.labels.model import LABELS, IgnoreRegion, LabelBox, LabelledPi
 from helmet_cloud.labels.writing import PUBLIC_MODE, losses, relative_name
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from helmet_agent.contract import Box
@@ -42,6 +42,9 @@ def read_sedna(
     *,
     complete: frozenset[str] = frozenset(LABELS),
     root: Path | None = None,
+    anywhere: bool = False,
+    lines: Callable[[Path], Iterator[tuple[int, str | Unfit]]] = numbered_lines,
+    look: Callable[[Path], tuple[int, int]] = size_of,
 ) -> LabelSet:
     """Reads a Dataset file.
 
@@ -50,6 +53,9 @@ def read_sedna(
         classes: meaning of ids and names; default: the ids of LABELS.
         complete: labels of which every object has a box in these pictures.
         root: folder that the paths are relative to; default: the file's.
+        anywhere: paths may be absolute and lead out of the folder; only for files that this program wrote itself.
+        lines: gives the file's numbered lines; for files that hold the same in another wrapping.
+        look: gives a picture's width and height, or raises Unfit; for callers that looked at the picture before.
 
     Raises:
         SourceMissing: the file itself is not there or cannot be read.
@@ -58,9 +64,9 @@ def read_sedna(
     folder = file.parent if root is None else root
     reading = Reading(file, complete)
     try:
-        for line, text in numbered_lines(file):
+        for line, text in lines(file):
             try:
-                reading.add(_picture(text, meaning, complete, folder))
+                reading.add(_picture(text, meaning, complete, folder, look, anywhere=anywhere))
             except Unfit as unfit:
                 reading.report(unfit, line)
     except TooManyProblems:
@@ -68,13 +74,21 @@ def read_sedna(
     return reading.result()
 
 
-def _picture(text: str | Unfit, classes: ClassMap, complete: frozenset[str], folder: Path) -> LabelledPicture:
+def _picture(
+    text: str | Unfit,
+    classes: ClassMap,
+    complete: frozenset[str],
+    folder: Path,
+    look: Callable[[Path], tuple[int, int]],
+    *,
+    anywhere: bool,
+) -> LabelledPicture:
     if isinstance(text, Unfit):
         raise text
     tokens = text.split()
-    path = picture_below(folder, tokens[0])
+    path = folder / tokens[0] if anywhere else picture_below(folder, tokens[0])
     parsed = [_parse(token, classes) for token in tokens[1:]]  # first: a wrong box is cheaper to find than a picture
-    size = size_of(path)
+    size = look(path)
     boxes: list[LabelBox] = []
     ignore: list[IgnoreRegion] = []
     for corners, label in parsed:

@@ -67,12 +67,14 @@ class Network:
             boxes ``[B, H/s, W/s, 4]`` as (dx, dy, log w, log h) in units of s.
         units: all convolutions before the predictors.
         class_units, box_units: the predictors, one a stride.
+        backbone: how many of the units, from the first, make the backbone.
     """
 
     model: Any
     units: list[ConvUnit]
     class_units: list[ConvUnit]
     box_units: list[ConvUnit]
+    backbone: int = 0
 
 
 class Upsample(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
@@ -162,7 +164,9 @@ def build_network(
     """
     builder = _Builder(spec, deploy)
     image = keras.Input((height, width, 3))
-    levels = builder.neck(*builder.backbone(image))
+    features = builder.backbone(image)
+    backbone = len(builder.units)
+    levels = builder.neck(*features)
     outputs: list[Any] = []
     class_units, box_units = [], []
     for stride, features in zip(STRIDES, levels, strict=True):
@@ -173,4 +177,4 @@ def build_network(
         )
         box_units.append(ConvUnit(keras.layers.Conv2D(4, 1, name=f"box_{stride}"), None))
         outputs += [class_units[-1].conv(both), box_units[-1].conv(boxes)]
-    return Network(keras.Model(image, outputs), builder.units, class_units, box_units)
+    return Network(keras.Model(image, outputs), builder.units, class_units, box_units, backbone)

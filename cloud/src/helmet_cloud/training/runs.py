@@ -92,13 +92,15 @@ def train_round(
     plan: Plan,
     checkpoint: Path,
     *,
+    replay_share: float = 0.5,
     say: Callable[[str], None] = print,
+    progress: Callable[[int, int], None] | None = None,
     spec: NetworkSpec = NANO,
 ) -> tuple[Network, Result]:
-    """A later round: on from float weights, each batch half new and half old pictures.
+    """A later round: on from float weights, each batch a part of new and a part of old pictures.
 
-    The old half is what keeps the old sites: without it a trial lost a third of their mAP50. Without old pictures a
-    batch is all new.
+    The old part is what keeps the old sites: without it a trial lost a third of their mAP50. Without old pictures a
+    batch is all new, and the plan's ``distil``, ``freeze`` and ``blend`` are what is left to keep them.
 
     Args:
         weights: what ``export.save_weights`` wrote.
@@ -106,7 +108,9 @@ def train_round(
         old: pictures of earlier rounds.
         plan: see ``schedule.round_plan``.
         checkpoint: where the round's state is kept.
+        replay_share: of old pictures in a batch, in [0, 0.9].
         say: takes each line of progress.
+        progress: told after each step the number done and the number of all.
         spec: of the network that the weights belong to.
 
     Returns:
@@ -117,9 +121,15 @@ def train_round(
         AgentError: a file is missing or damaged.
     """
     _some(new, "new")
-    share = plan.batch // 2 if old else 0
+    share = old_in_batch(plan.batch, replay_share) if old else 0
     parts = [Part(new, plan.batch - share)] + ([Part(old, share)] if share else [])
-    return _run(Trainer(load_weights(weights, spec), plan), parts, checkpoint, say)
+    teacher = load_weights(weights, spec) if plan.distil or plan.blend else None
+    return _run(Trainer(load_weights(weights, spec), plan, teacher), parts, checkpoint, say, progress)
+
+
+def old_in_batch(batch: int, replay_share: float) -> int:
+    """How many pictures of a batch are old ones: at least one stays new."""
+    return min(round(batch * replay_share), batch - 1)
 
 
 def _some(pictures: Sequence[LabelledPicture], kind: str) -> None:
@@ -128,11 +138,15 @@ def _some(pictures: Sequence[LabelledPicture], kind: str) -> None:
 
 
 def _run(
-    trainer: Trainer, parts: Sequence[Part], checkpoint: Path, say: Callable[[str], None]
+    trainer: Trainer,
+    parts: Sequence[Part],
+    checkpoint: Path,
+    say: Callable[[str], None],
+    progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Network, Result]:
     trainer.resume(checkpoint, say)
     count = sum(len(part.pictures) for part in parts)
     plan = trainer.plan
     say(f"{count} training pictures, {plan.steps} steps of {plan.batch}: {plan.steps * plan.batch / count:.1f} passes")
-    result = trainer.run(parts, checkpoint, say)
+    result = trainer.run(parts, checkpoint, say, progress)
     return trainer.use_average(), result

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from helmet_cloud.training.classes import INPUT_HEIGHT, INPUT_WIDTH
@@ -25,6 +25,9 @@ class Plan:
         mosaic_share, nine_share: share of mosaics among pictures, and of nine tiles among mosaics.
         plain_share: the last part of the run is without mosaics: whole pictures, as the agent sees them.
         scale_low, scale_high: of whole pictures, relative to fitting the input.
+        distil: weight of what the start weights say beside what the labels say; 0: none, see retention.py.
+        freeze: backbone and batch norm statistics stay as they are.
+        blend: share of the start weights in the result, in [0, 1).
     """
 
     steps: int = 4200
@@ -43,6 +46,9 @@ class Plan:
     plain_share: float = 0.2
     scale_low: float = 0.35
     scale_high: float = 1.5
+    distil: float = 0.0
+    freeze: bool = False
+    blend: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
         """By name, for checkpoints and the model card."""
@@ -64,9 +70,15 @@ class Plan:
         return self.mosaic_share if step < self.steps * (1 - self.plain_share) else 0.0
 
 
-def round_plan(steps: int, seed: int) -> Plan:
-    """A later round: from trained weights, gently, with few mosaics and a short average."""
-    return Plan(
+def round_plan(steps: int, seed: int, **changes: Any) -> Plan:
+    """A later round: from trained weights, gently, with few mosaics and a short average.
+
+    Args:
+        steps: of the round.
+        seed: of every random choice.
+        changes: fields of the plan that shall differ, such as ``batch``.
+    """
+    plan = Plan(
         steps=steps,
         seed=seed,
         peak_rate=4e-4,
@@ -76,3 +88,4 @@ def round_plan(steps: int, seed: int) -> Plan:
         nine_share=0.0,
         scale_low=0.6,
     )
+    return replace(plan, **changes)

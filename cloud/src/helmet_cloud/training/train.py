@@ -20,6 +20,7 @@ from helmet_cloud.training.assign import Objects
 from helmet_cloud.training.batches import batches
 from helmet_cloud.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from helmet_cloud.training.losses import Targets, detection_loss
+from helmet_cloud.training.retention import distillation_loss, unfrozen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -46,11 +47,13 @@ class Result:
         step: steps done of the plan.
         interrupted: a signal cut it short; the same call goes on.
         seconds: that this call took.
+        loss: mean of the last steps; None when this call did none.
     """
 
     step: int
     interrupted: bool
     seconds: float
+    loss: float | None = None
 
 
 class Trainer:
@@ -59,14 +62,16 @@ class Trainer:
     Args:
         network: in its training form; it is changed in place.
         plan: the settings.
+        teacher: the network that a plan with ``distil`` or ``blend`` keeps to; it is not changed.
     """
 
-    def __init__(self, network: Network, plan: Plan) -> None:
+    def __init__(self, network: Network, plan: Plan, teacher: Network | None = None) -> None:
         self.network = network
         self.plan = plan
+        self.teacher = teacher
         self.step = 0
         self.seconds = 0.0
-        self._trainable = network.model.trainable_variables
+        self._trainable = unfrozen(network) if plan.freeze else network.model.trainable_variables
         self._optimiser = keras.optimizers.AdamW(plan.peak_rate, weight_decay=plan.weight_decay)
         self._optimiser.exclude_from_weight_decay(var_list=[v for v in self._trainable if len(v.shape) < _MATRIX])
         self._optimiser.build(self._trainable)
@@ -83,14 +88,19 @@ class Trainer:
 
     def _train_step(self, pictures: Any, targets: Targets, decay: Any) -> Any:
         with tf.GradientTape() as tape:
-            outputs = self.network.model(tf.cast(pictures, tf.float32), training=True)
+            floating = tf.cast(pictures, tf.float32)
+            outputs = self.network.model(floating, training=not self.plan.freeze)
             loss = detection_loss(outputs, self.plan.height, self.plan.width, targets)
-        gradients = tape.gradient(loss.total, self._trainable)
+            total = loss.total
+            if self.teacher is not None and self.plan.distil:
+                said = self.teacher.model(floating, training=False)
+                total += self.plan.distil * distillation_loss(outputs, said, self.plan.height, self.plan.width)
+        gradients = tape.gradient(total, self._trainable)
         gradients, norm = tf.clip_by_global_norm(gradients, self.plan.clip_norm)
         self._optimiser.apply_gradients(zip(gradients, self._trainable, strict=True))
         for average, weight in zip(self._average, self.network.model.weights, strict=True):
             average.assign(average * decay + weight.value * (1.0 - decay))
-        return tf.stack([loss.total, loss.classes, loss.boxes, norm])
+        return tf.stack([total, loss.classes, loss.boxes, norm])
 
     def train_batch(self, batch: Batch) -> NDArray[np.float32]:
         """One step; returns the losses (total, class, box) and the gradients' norm before clipping.
@@ -158,11 +168,24 @@ class Trainer:
 
     def use_average(self) -> Network:
         """Puts the averaged weights into the network: what is evaluated and shipped. Training ends here."""
-        self.network.model.set_weights([variable.numpy() for variable in self._average])
+        values = [variable.numpy() for variable in self._average]
+        if self.teacher is not None and self.plan.blend:
+            share = self.plan.blend
+            start = self.teacher.model.get_weights()
+            values = [old * share + new * (1.0 - share) for old, new in zip(start, values, strict=True)]
+        self.network.model.set_weights(values)
         return self.network
 
-    def run(self, parts: Sequence[Part], path: Path, say: Callable[[str], None] = print) -> Result:
+    def run(
+        self,
+        parts: Sequence[Part],
+        path: Path,
+        say: Callable[[str], None] = print,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Result:
         """Trains to the end of the plan, saving to ``path`` each minute and at the end.
+
+        ``progress`` is told after each step the number done and the number of all.
 
         Raises:
             SourceMissing: a picture has gone or is damaged.
@@ -173,14 +196,18 @@ class Trainer:
         started = saved = time.monotonic()
         first, before = self.step, self.seconds
         recent: list[NDArray[np.float32]] = []
+        last: list[NDArray[np.float32]] = []
         with stop_on_signal() as stopped, contextlib.closing(batches(parts, self.plan, self.step)) as stream:
             for batch in stream:
                 recent.append(self.train_batch(batch))
+                last = recent[-REPORT_EVERY_STEPS:]
+                if progress is not None:
+                    progress(self.step, self.plan.steps)
                 now = time.monotonic()
                 self.seconds = before + now - started
                 if len(recent) == REPORT_EVERY_STEPS:
                     say(self._report(np.mean(recent, axis=0), now - started, self.step - first))
-                    recent.clear()
+                    recent = []
                 if now - saved > SAVE_EVERY_SECONDS:
                     save_checkpoint(path, self.checkpoint())
                     saved = time.monotonic()
@@ -188,7 +215,8 @@ class Trainer:
                     break
         if self.step > first:
             save_checkpoint(path, self.checkpoint())
-        return Result(self.step, self.step < self.plan.steps, time.monotonic() - started)
+        loss = float(np.mean(last, axis=0)[0]) if last else None
+        return Result(self.step, self.step < self.plan.steps, time.monotonic() - started, loss)
 
     def _report(self, figures: Any, seconds: float, done: int) -> str:
         rate = done * self.plan.batch / seconds
