@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rules of the loop as pure code: no I/O, no clock, no randomness of their own."""
+"""The rules of the loop as pure functions: no clock, no disk, no network; of this project only the contract."""

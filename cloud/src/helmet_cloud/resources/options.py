@@ -31,6 +31,10 @@ class JobOptions:
             ``distil``, ``freeze`` or ``distil+freeze``.
         ring: ``helmet.edge/ring``: where a model that passed goes first, ``canary`` or ``stable``.
         seed: ``helmet.edge/seed``: of a round's random numbers, 0 to 2**31 - 1.
+        replay_dataset: ``helmet.edge/replay-dataset``: name of a Dataset of old pictures that is trained on along with
+            the new ones.
+        cancel_round: ``helmet.edge/cancel-round``: number of the round that somebody wants to end.
+        retry: ``helmet.edge/retry``: any new value lets samples count again that were tried in vain.
     """
 
     time_zone: str | None = None
@@ -39,6 +43,9 @@ class JobOptions:
     retention: str | None = None
     ring: str = "stable"
     seed: int | None = None
+    replay_dataset: str | None = None
+    cancel_round: int | None = None
+    retry: str | None = None
 
 
 def read_options(annotations: Mapping[str, str]) -> tuple[JobOptions, dict[str, str]]:
@@ -85,7 +92,7 @@ def _zone(text: str) -> str:
     return ZoneInfo(text).key
 
 
-def _seed(text: str) -> int:
+def _whole(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 0 <= int(text[:12]) < 1 << 31:
         raise ValueError
     return int(text[:12])
@@ -97,7 +104,10 @@ _READERS: dict[str, Callable[[str], object]] = {
     "guard-recall-drop": _number(0.0, 1.0),
     "retention": _one_of(RETENTION),
     "ring": _one_of(RINGS),
-    "seed": _seed,
+    "seed": _whole,
+    "replay-dataset": str,
+    "cancel-round": _whole,
+    "retry": str,
 }
 _EXPECTED = {
     "time-zone": "an IANA time zone such as Europe/Berlin",
@@ -106,4 +116,7 @@ _EXPECTED = {
     "retention": f"one of {', '.join(RETENTION)}",
     "ring": f"one of {', '.join(RINGS)}",
     "seed": "a whole number from 0 to 2147483647",
+    "replay-dataset": "the name of a Dataset",
+    "cancel-round": "the number of a round",
+    "retry": "any text",
 }
