@@ -53,6 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_run(commands)
     _add_detect(commands)
     _add_checks(commands)
+    _add_models(commands)
     _add_bench(commands)
     version = commands.add_parser("version", help="show the version of the agent and of its model")
     version.add_argument("--json", action="store_true", help="print one JSON object")
@@ -118,6 +119,31 @@ def _add_checks(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     health.add_argument("--config", type=Path, metavar="FILE", help="where the agent listens (default: 127.0.0.1:8765)")
     health.add_argument("--json", action="store_true", help="print the answer as it came")
     health.set_defaults(command=_health)
+
+
+def _add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    models = commands.add_parser(
+        "models",
+        help="show the models of this node, go back, let one be tried again, import one",
+        description="Beside a running agent these commands ask the agent; where none runs, they act themselves.",
+    )
+    actions = models.add_subparsers(title="actions", metavar="ACTION", required=True)
+
+    def action(name: str, about: str) -> argparse.ArgumentParser:
+        parser = actions.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
+        parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the agent's configuration")
+        parser.set_defaults(command=_models, action=name)
+        return parser
+
+    listing = action("list", "show what serves, what it can go back to, and what is refused")
+    listing.add_argument("--json", action="store_true", help="print one JSON object")
+    action("rollback", "go back to the model before the current one, which goes into quarantine")
+    lift = action("unquarantine", "let a refused model be tried again")
+    lift.add_argument("digest", metavar="DIGEST", help="sha256 of the model, as `models list` shows it")
+    bring = action("import", "take the model of a bundle that was carried here")
+    bring.add_argument(
+        "bundle", type=Path, metavar="BUNDLE", help="folder or tar with a channel's metadata and targets"
+    )
 
 
 def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -194,6 +220,21 @@ def _health_text(answer: dict[str, object]) -> str:
     reasons = answer.get("reasons")
     listed = reasons if isinstance(reasons, list) else []
     return "\n".join([str(answer.get("status", "unknown")), *(f"  {reason}" for reason in listed)])
+
+
+def _models(options: argparse.Namespace) -> int:
+    from helmet_agent.app import model_commands as commands  # noqa: PLC0415 - commands load only what they use
+
+    if options.action == "list":
+        listing = commands.list_models(options.config)
+        print(json.dumps(listing) if options.json else commands.text_of(listing))
+    elif options.action == "rollback":
+        print(commands.roll_back(options.config))
+    elif options.action == "unquarantine":
+        print(commands.unquarantine(options.config, options.digest))
+    else:
+        print(commands.import_bundle(options.config, options.bundle))
+    return EXIT_OK
 
 
 def _bench(options: argparse.Namespace) -> int:

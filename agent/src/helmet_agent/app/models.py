@@ -39,15 +39,19 @@ def served_manifest(config: AgentConfig) -> ModelManifest:
     return _with_thresholds(load_manifest(model_folder(config)), config.detection)
 
 
-def load_detector(config: AgentConfig) -> HelmetDetector:
+def load_detector(config: AgentConfig, folder: Path | None = None) -> HelmetDetector:
     """Loads the model and shows it its golden frames, which also warms it up.
+
+    Args:
+        config: says which model, how many threads, and which thresholds instead of the manifest's.
+        folder: of another model than the configured one.
 
     Raises:
         ModelError: it cannot be loaded, or does not find what is on its golden frames.
         ConfigError: thresholds for labels that the model has not.
     """
-    model = load_model(config.model.path or bundled_model_dir(), config.model.threads)
-    problems = probe(HelmetDetector(model), model_folder(config))
+    model = load_model(folder or config.model.path or bundled_model_dir(), config.model.threads)
+    problems = probe(HelmetDetector(model), folder or model_folder(config))
     if problems:
         raise ModelError(f"the model must not serve here: {'; '.join(problems)}")
     return HelmetDetector(_Rethresholded(model, _with_thresholds(model.manifest, config.detection)))

@@ -27,6 +27,7 @@ from helmet_agent.config.schema import (
     SourceConfig,
     SpoolConfig,
 )
+from helmet_agent.config.updates import UpdatesConfig
 from helmet_agent.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ __all__ = [
     "SinkConfig",
     "SourceConfig",
     "SpoolConfig",
+    "UpdatesConfig",
     "load_config",
     "read_config",
 ]

@@ -233,6 +233,11 @@ def proxy_url() -> Kind[str]:
     return Kind("an http:// address", lambda value, _base: _address(value, ("http",)), private=True)
 
 
+def channel_url() -> Kind[str]:
+    """Where the signed channel is; what comes over plain http is verified all the same."""
+    return Kind("an https:// or http:// address", lambda value, _base: _address(value, ("https", "http")), private=True)
+
+
 def _address(value: object, schemes: tuple[str, ...]) -> str:
     """An address of a server, without user, query and fragment."""
     found = _line(value)

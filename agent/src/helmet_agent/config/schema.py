@@ -15,6 +15,7 @@ from helmet_agent.config import kinds
 from helmet_agent.config.hub import HubConfig
 from helmet_agent.config.keys import computed, key, required, section, sections
 from helmet_agent.config.kinds import Listen
+from helmet_agent.config.updates import UpdatesConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -320,6 +321,7 @@ class AgentConfig:
     memory: MemoryConfig = section(MemoryConfig)
     api: ApiConfig = section(ApiConfig)
     hub: HubConfig = section(HubConfig)
+    updates: UpdatesConfig = section(UpdatesConfig)
     log: LogConfig = section(LogConfig)
 
     @classmethod

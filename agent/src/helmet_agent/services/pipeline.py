@@ -159,6 +159,10 @@ class Pipeline:
         min_score: replaces the manifest's thresholds when given.
         blocking: files, where no frame may be lost: inference waits when understanding is behind. Otherwise such a
             frame is dropped and counted.
+
+    Attributes:
+        rescue: asked when the live model fails on frame after frame, before that ends the run: True when it has put
+            another model in its place.
     """
 
     def __init__(
@@ -177,6 +181,7 @@ class Pipeline:
         self._slot = slot
         self._new_eyes = eyes
         self.mining = mining
+        self.rescue: Callable[[ModelError], bool] | None = None
         self._observers = tuple(observers)
         self._clock = clock
         self._min_score = min_score
@@ -312,7 +317,11 @@ class Pipeline:
         self._failures_in_a_row += 1
         if self._failures_in_a_row == 1:
             _log.error("the model failed on a frame", source=frame.source, frame=frame.seq, reason=str(error))
-        if self._failures_in_a_row >= MAX_CONSECUTIVE_FAILURES and self._fatal is None:
+        if self._failures_in_a_row < MAX_CONSECUTIVE_FAILURES or self._fatal is not None:
+            return
+        if self.rescue is not None and self.rescue(error):
+            self._failures_in_a_row = 0
+        else:
             self._fatal = ModelError(
                 f"the model failed on {self._failures_in_a_row} frames in a row, last: {error}; "
                 "check it with `helmet-agent self-test` and put another one in its place"

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The model that serves and the one before it: loaded beside each other, swapped between two frames."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from helmet_agent.app.keeping import mining_rules
+from helmet_agent.app.models import load_detector
+from helmet_agent.errors import ModelError
+from helmet_agent.services.probation import Opinion, Vitals
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from helmet_agent.app.latest import LatestFrames
+    from helmet_agent.config import AgentConfig
+    from helmet_agent.ports import Detector
+    from helmet_agent.runtime import ModelSlot
+    from helmet_agent.services.mining import MiningStage
+    from helmet_agent.services.pipeline import Pipeline
+    from helmet_agent.vision.mining import Rule
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """A model that is ready to serve, and the mining rules that come with it."""
+
+    detector: Detector
+    rules: tuple[Rule, ...]
+
+
+class SwappedModel:
+    """Implements ``services.updater.LiveModel`` over the slot that the pipeline reads.
+
+    Args:
+        config: thresholds and rules of the configuration hold for every model.
+        slot: the live model.
+        pipeline: counts what it does.
+        mining: judges by the rules of the live manifest.
+        latest: the latest frames.
+    """
+
+    def __init__(
+        self,
+        config: AgentConfig,
+        slot: ModelSlot,
+        pipeline: Pipeline,
+        mining: MiningStage | None,
+        latest: LatestFrames,
+    ) -> None:
+        self._config = config
+        self._slot = slot
+        self._pipeline = pipeline
+        self._mining = mining
+        self._latest = latest
+        self._lock = threading.Lock()
+        self._ready: _Loaded | None = None
+        self._before: _Loaded | None = None
+        self._rules = () if mining is None else mining.rules
+
+    def load(self, folder: Path) -> None:
+        """Gets another model ready: loaded, warm, and right about its golden frames.
+
+        Raises:
+            ModelError, ConfigError: it cannot serve here.
+        """
+        self._ready = self._loaded(folder)
+
+    def swap(self) -> None:
+        """Lets the one that is ready serve from the next frame on; the one before it stays loaded.
+
+        Raises:
+            ModelError: none is ready.
+        """
+        with self._lock:
+            ready, self._ready = self._ready, None
+            if ready is None:
+                raise ModelError("no model is ready to be swapped in")
+            self._before = self._serve(ready)
+
+    def keep(self, folder: Path) -> None:
+        """Loads the model to go back to, where none is loaded.
+
+        Raises:
+            ModelError, ConfigError: it cannot serve here.
+        """
+        if self._before is None:
+            loaded = self._loaded(folder)
+            with self._lock:
+                self._before = loaded
+
+    def back(self) -> bool:
+        """Lets the one before serve again; False when it was let go."""
+        with self._lock:
+            before, self._before = self._before, None
+            if before is None:
+                return False
+            self._serve(before)
+            return True
+
+    def settle(self) -> None:
+        """Lets go of the one before; its memory is free as soon as the last frame that it looked at is done."""
+        with self._lock:
+            self._before = None
+
+    def vitals(self) -> Vitals:
+        """The pipeline's totals."""
+        counters = self._pipeline.counters
+        return Vitals(
+            counters.frames,
+            counters.failures,
+            sum(list(counters.detections.values())),
+            self._pipeline.inference.summary().total_seconds,
+        )
+
+    def opinion(self) -> Opinion | None:
+        """What the one before makes of the latest frame; None when there is no such model or frame.
+
+        Raises:
+            ModelError: it fails.
+        """
+        before, latest = self._before, self._latest.get(None)
+        if before is None or latest is None:
+            return None
+        prepared = before.detector.prepare(latest.frame.image)
+        started = time.monotonic()
+        outputs = before.detector.run(prepared)
+        seconds = time.monotonic() - started
+        return Opinion(len(before.detector.decode(outputs, prepared.transform)), seconds)
+
+    def _loaded(self, folder: Path) -> _Loaded:
+        detector = load_detector(self._config, folder)
+        return _Loaded(detector, mining_rules(self._config, detector.manifest))
+
+    def _serve(self, loaded: _Loaded) -> _Loaded:
+        old = _Loaded(self._slot.swap(loaded.detector), self._rules)
+        self._rules = loaded.rules
+        if self._mining is not None:
+            self._mining.use_rules(loaded.rules)
+        return old

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a model that serves since a moment ago proves itself; pure.
+
+What a camera sees changes for reasons of its own, and so does the load of the machine. A model is therefore not judged
+by the past: the model before it, which is still loaded, is asked about some of the same frames at the same time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+MAX_FAILURES = 3
+"""Frames that the model may fail on."""
+
+MIN_OPINIONS = 5
+"""So many frames must have been looked at by the old model as well before it outweighs the new one."""
+
+ROOM_SECONDS = 0.002
+"""A difference in time below this says nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Vitals:
+    """Totals of the pipeline since the start.
+
+    Attributes:
+        frames: looked at and understood.
+        failures: frames that the model failed on.
+        detections: objects shown.
+        inference_seconds: time in the network.
+    """
+
+    frames: int = 0
+    failures: int = 0
+    detections: int = 0
+    inference_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """What the old model makes of the latest frame.
+
+    Attributes:
+        detections: objects shown.
+        seconds: time in the network.
+    """
+
+    detections: int
+    seconds: float
+
+
+class Outcome(Enum):
+    """How a probation stands."""
+
+    GOES_ON = "goes on"
+    PASSED = "passed"
+    FAILED = "failed"
+
+
+@dataclass(slots=True)
+class Probation:
+    """One model's probation.
+
+    Attributes:
+        started: monotonic seconds.
+        before: the pipeline's totals when it began.
+        seconds, frames: both must have gone by before the model is confirmed.
+        max_latency_ratio: slower than the old model by more than this factor is too slow.
+    """
+
+    started: float
+    before: Vitals
+    seconds: float
+    frames: int
+    max_latency_ratio: float
+    opinions: list[Opinion] = field(default_factory=list)
+    reason: str = ""
+
+    def wants_opinion(self, now: Vitals) -> bool:
+        """Whether the old model should look at the latest frame too: always, until there are enough opinions."""
+        return now.frames > self.before.frames and len(self.opinions) < 4 * MIN_OPINIONS
+
+    def judge(self, monotonic: float, now: Vitals) -> Outcome:
+        """How it stands; ``reason`` tells why it failed."""
+        frames = now.frames - self.before.frames
+        failures = now.failures - self.before.failures
+        if failures >= MAX_FAILURES:
+            self.reason = f"failed on {failures} frames"
+            return Outcome.FAILED
+        if monotonic - self.started < self.seconds or frames < self.frames:
+            return Outcome.GOES_ON
+        if self._blind(now.detections - self.before.detections):
+            self.reason = f"shows nothing in {frames} frames where the model before it still finds objects"
+            return Outcome.FAILED
+        if self._slow((now.inference_seconds - self.before.inference_seconds) / frames):
+            return Outcome.FAILED
+        return Outcome.PASSED
+
+    def _blind(self, detections: int) -> bool:
+        return detections == 0 and sum(opinion.detections > 0 for opinion in self.opinions) >= MIN_OPINIONS
+
+    def _slow(self, mean_seconds: float) -> bool:
+        if len(self.opinions) < MIN_OPINIONS:
+            return False
+        # The old model's runs come one at a time from another thread, cold: if anything this favours the new one.
+        old = sum(opinion.seconds for opinion in self.opinions) / len(self.opinions)
+        if mean_seconds <= old * self.max_latency_ratio + ROOM_SECONDS:
+            return False
+        self.reason = f"takes {1000 * mean_seconds:.1f} ms a frame where the model before it takes {1000 * old:.1f}"
+        return True
