@@ -52,9 +52,11 @@ class NodeCollector(Collector):
         yield from _mining(now)
         yield from _spool(now)
         yield from _uplink(now)
+        yield from _reports(now)
         yield from _events(now)
         yield from _memory(now)
         yield from _model(now)
+        yield from _updates(now)
 
 
 def _node(now: NodeSnapshot) -> Iterator[Metric]:
@@ -141,6 +143,13 @@ def _uplink(now: NodeSnapshot) -> Iterator[Metric]:
     yield _gauges("uplink_state", "What the uplink is doing.", "state", states)
 
 
+def _reports(now: NodeSnapshot) -> Iterator[Metric]:
+    if now.reports is None:
+        return
+    yield _counter("reports_sent", "Reports that the hub has got.", now.reports.sent)
+    yield _counter("report_failures", "Tries to report that did not succeed.", now.reports.failures)
+
+
 def _events(now: NodeSnapshot) -> Iterator[Metric]:
     if now.events is None:
         return
@@ -165,6 +174,23 @@ def _model(now: NodeSnapshot) -> Iterator[Metric]:
     yield _gauge("model_info", "The live model.", 1, labels)
     yield _gauge("model_release", "Release number of the live model.", now.model.release)
     yield _counter("model_swaps", "How often the live model was replaced.", now.model.swaps)
+
+
+def _updates(now: NodeSnapshot) -> Iterator[Metric]:
+    updates = now.updates
+    if updates is None:
+        return
+    labels = {"state": updates.state, "job": updates.job, "ring": updates.ring}
+    yield _gauge("updates_info", "What the updater is doing, and what it follows.", 1, labels)
+    yield _gauge(
+        "updates_quarantined_models", "Models that are refused until an operator says so.", len(updates.quarantined)
+    )
+    yield _gauge("updates_faults_in_a_row", "Polls that failed since one succeeded.", updates.faults_in_a_row)
+    if updates.checked_seconds is not None:
+        yield _gauge(
+            "updates_checked_time_seconds", "When the channel was last read, Unix time.", updates.checked_seconds
+        )
+    yield _counters("updates", "What the updater did since the start, by what it was.", "what", updates.counters)
 
 
 def _gauge(name: str, about: str, value: float, labels: Mapping[str, str] | None = None) -> Metric:

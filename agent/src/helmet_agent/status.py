@@ -177,6 +177,25 @@ class UplinkStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class ReportStatus:
+    """Telling the hub how the node is, since the start.
+
+    Attributes:
+        sent: reports that arrived.
+        failures: tries that did not succeed.
+        denied: whether the hub did not accept the token the last time.
+        last_sent_seconds: when a report last arrived, Unix time.
+        last_error: why the last try failed; None when it did not.
+    """
+
+    sent: int = 0
+    failures: int = 0
+    denied: bool = False
+    last_sent_seconds: float | None = None
+    last_error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class EventStatus:
     """Compliance events since the start.
 
@@ -221,6 +240,38 @@ class ModelStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class UpdateStatus:
+    """New models and what becomes of them.
+
+    Attributes:
+        state: one of ``contract.MODEL_STATES``.
+        job, ring: what is followed.
+        release, sha256: of the current model.
+        candidate: sha256 of the new model on its way; None when there is none.
+        quarantined: (sha256, reason) of refused models, the newest first.
+        offer: what was made of the channel's latest offer, in words; empty when it has none.
+        last_error: why the last poll failed; None when it did not.
+        faults_in_a_row: polls that failed since one succeeded.
+        checked_seconds: Unix time of the last poll that succeeded.
+        counters: since the start, by name: ``polls``, ``faults``, ``taken``, ``confirmed``, ``rolled_back``,
+            ``quarantined``.
+    """
+
+    state: str
+    job: str
+    ring: str
+    release: int
+    sha256: str
+    candidate: str | None = None
+    quarantined: tuple[tuple[str, str], ...] = ()
+    offer: str = ""
+    last_error: str | None = None
+    faults_in_a_row: int = 0
+    checked_seconds: float | None = None
+    counters: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class NodeSnapshot:
     """The node at one moment.
 
@@ -234,7 +285,8 @@ class NodeSnapshot:
         inference: time in the network and the decoding.
         age: from a frame's arrival to the end of its inference.
         detections: objects shown, by label.
-        sources, mining, spool, uplink, events, memory, model: the parts; None where a part is switched off.
+        sources, mining, spool, uplink, reports, events, memory, model, updates: the parts; None where one is switched
+            off.
         preview_viewers: who watches the live picture now.
         problems: all that is wrong now.
     """
@@ -253,9 +305,11 @@ class NodeSnapshot:
     mining: MiningStatus | None = None
     spool: SpoolStatus | None = None
     uplink: UplinkStatus | None = None
+    reports: ReportStatus | None = None
     events: EventStatus | None = None
     memory: MemoryStatus | None = None
     model: ModelStatus | None = None
+    updates: UpdateStatus | None = None
     preview_viewers: int = 0
     problems: tuple[Problem, ...] = ()
 

@@ -4,21 +4,22 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from helmet_agent.contract import FileReference, InputSpec, MiningRule, ModelManifest, OutputSpec, Thresholds
-from helmet_agent.errors import ModelError
+from helmet_agent.errors import AgentError, HubDenied, HubUnavailable, ModelError
 from helmet_agent.ports import Frame, RawOutput
 from helmet_agent.vision.letterbox import Letterbox
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from numpy.typing import NDArray
 
-    from helmet_agent.contract import Detection, ExampleRecord, HardExample
+    from helmet_agent.contract import Detection, ExampleRecord, HardExample, NodeReport
     from helmet_agent.ports import BgrImage, Clock
     from helmet_agent.vision.letterbox import LetterboxTransform, PreparedFrame
 
@@ -198,6 +199,58 @@ class MemorySink:
             return False
         self.examples[example.record.sha256] = example
         return True
+
+
+class MemoryHub:
+    """Implements ``ports.Hub`` in memory.
+
+    Attributes:
+        examples: what it keeps, by digest.
+        puts: digests in the order in which they came, those that it had already too.
+        reports: in order.
+        faults: raised by the next calls, one each; nothing is kept then.
+        lost_answers: so many examples are kept and yet end in ``HubUnavailable``: the answer never arrives.
+        online: nobody answers while this is False.
+        accepts_token: the token is denied while this is False.
+    """
+
+    def __init__(self) -> None:
+        self.examples: dict[str, HardExample] = {}
+        self.puts: list[str] = []
+        self.reports: list[NodeReport] = []
+        self.faults: deque[AgentError] = deque()
+        self.lost_answers = 0
+        self.online = True
+        self.accepts_token = True
+
+    def put_example(self, example: HardExample, pace: Callable[[int], None]) -> bool:
+        """Keeps an example unless a fault is left."""
+        self._answer()
+        pace(len(example.jpeg))
+        sha256 = example.record.sha256
+        new = sha256 not in self.examples
+        self.examples[sha256] = example
+        self.puts.append(sha256)
+        if self.lost_answers > 0:
+            self.lost_answers -= 1
+            raise HubUnavailable("the connection broke", suspect=True)
+        return new
+
+    def send_report(self, report: NodeReport) -> None:
+        """Keeps a report unless a fault is left."""
+        self._answer()
+        self.reports.append(report)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def _answer(self) -> None:
+        if not self.online:
+            raise HubUnavailable("no connection")
+        if not self.accepts_token:
+            raise HubDenied("answered 401")
+        if self.faults:
+            raise self.faults.popleft()
 
 
 class ScriptedSource:

@@ -12,12 +12,19 @@ from helmet_agent.adapters.hub_http.token import read_token
 from helmet_agent.errors import ConfigError
 from helmet_agent.retry import Backoff
 from helmet_agent.services.bandwidth import TokenBucket
+from helmet_agent.services.reporting import NoUpdates, Reporter, report_of
 from helmet_agent.services.uplink import Uplink
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from helmet_agent.app.node import Node
     from helmet_agent.config import HubConfig
+    from helmet_agent.contract import NodeReport
     from helmet_agent.ports import Clock, Hub
+    from helmet_agent.services.reporting import ModelWatch
     from helmet_agent.services.uplink import WaitingExamples
+    from helmet_agent.status import NodeSnapshot
 
 FIRST_RETRY_SECONDS = 2.0
 LONGEST_RETRY_SECONDS = 300.0
@@ -68,4 +75,53 @@ def make_uplink(hub: HubConfig, spool: WaitingExamples | None, clock: Clock) -> 
     check_hub_files(hub)
     if hub.url is None or spool is None:
         return None
-    return Uplink(spool, lambda: connect(hub), clock, backoff=hub_backoff(), bucket=TokenBucket(hub.bandwidth, clock))
+    return Uplink(
+        spool,
+        lambda: connect(hub),
+        clock,
+        backoff=hub_backoff(),
+        bucket=TokenBucket(hub.bandwidth, clock),
+        random=random.SystemRandom().random,
+    )
+
+
+def make_reporter(hub: HubConfig, node: Node, clock: Clock, models: ModelWatch | None = None) -> Reporter | None:
+    """Tells the hub how the node is, if there is a hub; not started.
+
+    Args:
+        hub: where it is.
+        node: what is told.
+        clock: time.
+        models: the updater, where there is one.
+    """
+    if hub.url is None:
+        return None
+    desk = _Desk(node, models or NoUpdates())
+    return Reporter(
+        lambda: connect(hub),
+        desk.report,
+        desk.present,
+        clock,
+        period_seconds=hub.report_seconds,
+        backoff=hub_backoff(),
+        random=random.SystemRandom().random,
+    )
+
+
+class _Desk:
+    """Writes the reports."""
+
+    def __init__(self, node: Node, models: ModelWatch) -> None:
+        self._node = node
+        self._models = models
+        self._before: NodeSnapshot | None = None
+
+    def report(self) -> NodeReport | None:
+        now = self._node.snapshot()
+        report = report_of(now, self._before, self._models.news())
+        self._before = now
+        return report
+
+    def present(self) -> Hashable:
+        live = self._node.manifest()
+        return self._models.news(), live.model.sha256, live.release

@@ -12,13 +12,14 @@ from helmet_agent.api.preview import PreviewDesk
 from helmet_agent.app.latest import jpeg
 from helmet_agent.app.memory import memory_status
 from helmet_agent.app.snapshot import (
+    hub_problems,
     ingest_statuses,
     latency_status,
     mining_status,
     model_status,
     source_problems,
     spool_status,
-    uplink_problems,
+    update_problems,
 )
 from helmet_agent.status import EventStatus, Health, NodeSnapshot, Problem, Severity
 
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from helmet_agent.contract import ModelManifest
     from helmet_agent.ports import Clock
     from helmet_agent.services.governor_loop import GovernorLoop
-    from helmet_agent.status import MemoryStatus
+    from helmet_agent.services.reporting import Reporter
+    from helmet_agent.status import MemoryStatus, ReportStatus, UplinkStatus
 
 STUCK_SECONDS = 15.0
 """A stage loop that has not turned for so long stands still; longer than any wait inside one."""
@@ -53,6 +55,7 @@ class Node:
         self._warm = threading.Event()
         self._stopping = threading.Event()
         self._governor: GovernorLoop | None = None
+        self._reporter: Reporter | None = None
         self._lost = 0
         self._lost_at = 0.0
         self.events = EventBroadcast()
@@ -69,6 +72,10 @@ class Node:
     def watch_memory(self, governor: GovernorLoop) -> None:
         """Asks this governor for the state of memory from now on."""
         self._governor = governor
+
+    def watch_reports(self, reporter: Reporter) -> None:
+        """Asks this reporter how telling the hub goes from now on."""
+        self._reporter = reporter
 
     def manifest(self) -> ModelManifest:
         """The live model's manifest."""
@@ -113,10 +120,12 @@ class Node:
             sources=ingest_statuses(agent.ingest),
             mining=None if agent.mining is None else mining_status(agent.mining.counters()),
             spool=None if agent.spool is None else spool_status(agent.spool),
-            uplink=None if agent.uplink is None else agent.uplink.status(),
+            uplink=self._uplink(),
+            reports=self._reports(),
             events=EventStatus(agent.events.by_kind(), agent.events.dropped(), self.events.listeners),
             memory=self._memory(),
             model=model_status(agent.slot),
+            updates=None if agent.updates is None else agent.updates.status(),
             preview_viewers=self.preview.viewers,
             problems=tuple(self._problems()),
         )
@@ -126,17 +135,24 @@ class Node:
             if age > STUCK_SECONDS:
                 yield Problem(Severity.FAILING, name, f"stands still for {age:.0f} s; it will be restarted")
         yield from source_problems(ingest_statuses(self._agent.ingest))
+        if self._agent.updates is not None:
+            yield from update_problems(self._agent.updates.status())
         lost = self._lost_lately()
         if lost:
             yield Problem(
                 Severity.DEGRADED, "storage", f"{lost} examples or events could not be kept so far; see the log"
             )
-        if self._agent.uplink is not None:
-            yield from uplink_problems(self._agent.uplink.status(), self._clock.now())
+        yield from hub_problems(self._uplink(), self._reports(), self._clock.now())
         memory = self._memory()
         if memory is not None and memory.level > 0:
             shed = ", ".join(memory.shedding)
             yield Problem(Severity.DEGRADED, "memory", f"near its limit; left out for now: {shed}")
+
+    def _uplink(self) -> UplinkStatus | None:
+        return None if self._agent.uplink is None else self._agent.uplink.status()
+
+    def _reports(self) -> ReportStatus | None:
+        return None if self._reporter is None else self._reporter.status()
 
     def _memory(self) -> MemoryStatus | None:
         return None if self._governor is None else memory_status(self._governor)

@@ -13,6 +13,7 @@ import structlog
 
 from helmet_agent.app.composition import Agent, compose
 from helmet_agent.app.housekeeping import Housekeeping
+from helmet_agent.app.hub import make_reporter
 from helmet_agent.app.memory import memory_governor
 from helmet_agent.app.node import STUCK_SECONDS, Node
 from helmet_agent.app.progress import Progress
@@ -100,6 +101,7 @@ class _Life:
         self._first_frame = first_frame
         self._notifier = notifier
         self._stop = threading.Event()
+        self._asked_to_stop = False
         self._node = Node(agent, clock)
         self.restart_wanted: RestartWanted | None = None
         self._api: ApiServer | None = None
@@ -108,6 +110,9 @@ class _Life:
         self._memory = memory_governor(agent, self._node.preview, self._leave_for_restart, clock)
         self._node.watch_memory(self._memory)
         self._housekeeping = Housekeeping(agent, clock)
+        self._reporter = make_reporter(agent.config.hub, self._node, clock, agent.updates)
+        if self._reporter is not None:
+            self._node.watch_reports(self._reporter)
         agent.events.add_listener(self._node.events.publish)
 
     def run(self) -> None:
@@ -122,8 +127,12 @@ class _Life:
             threading.Thread(target=self._start_api, name="api start", daemon=True).start()
             self._memory.start()
             self._housekeeping.start()
+            if self._agent.updates is not None:
+                self._agent.updates.start()
             if self._agent.uplink is not None:
                 self._agent.uplink.start()
+            if self._reporter is not None:
+                self._reporter.start()
             self._node.started()
             self._notifier.ready(f"watching {len(self._agent.config.sources)} sources")
             self._watchdog.start()
@@ -137,10 +146,15 @@ class _Life:
     def close(self) -> None:
         """Ends everything."""
         self._node.stopping()
+        if self._agent.updates is not None:
+            # A restart for want of memory or after an error may be the new model's doing: no goodbye then.
+            self._agent.updates.close(goodbye=self._asked_to_stop)
         self._notifier.stopping("writing what is queued")
         self._watchdog.stop()
         self._memory.close()
         self._housekeeping.stop()
+        if self._reporter is not None:
+            self._reporter.close()
         try:
             self._agent.close()
         finally:
@@ -162,6 +176,7 @@ class _Life:
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         _log.info("asked to stop", signal=signal.Signals(number).name)
+        self._asked_to_stop = True
         self._stop.set()
 
     def _leave_for_restart(self, reason: RestartWanted) -> None:

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from helmet_agent.services.ingest import Ingest
     from helmet_agent.services.ingest import SourceStatus as IngestStatus
     from helmet_agent.services.latency import LatencySummary
-    from helmet_agent.status import UplinkStatus
+    from helmet_agent.status import ReportStatus, UpdateStatus, UplinkStatus
+
+FAULTY_POLLS = 3
+"""So many polls in a row that fail show in the health; single ones fail now and then."""
 
 OFFLINE_SECONDS = 600.0
 """A hub that is away for so long shows in the health; sites lose their line now and then."""
@@ -105,14 +108,24 @@ def source_problems(sources: tuple[SourceStatus, ...]) -> Iterator[Problem]:
             yield Problem(Severity.DEGRADED, f"source {source.name}", source.last_error or source.state)
 
 
-def uplink_problems(uplink: UplinkStatus, now: float) -> Iterator[Problem]:
+def hub_problems(uplink: UplinkStatus | None, reports: ReportStatus | None, now: float) -> Iterator[Problem]:
     """A hub that does not accept the token, or is away for long, is degraded health: examples wait on this node."""
-    since = uplink.offline_since_seconds
-    if uplink.state == "denied":
+    if uplink is not None and uplink.state == "denied":
         yield Problem(Severity.DEGRADED, "hub", uplink.last_error or "does not accept the token")
-    elif since is not None and now - since >= OFFLINE_SECONDS:
-        minutes = (now - since) / 60
-        yield Problem(Severity.DEGRADED, "hub", f"no example could be sent for {minutes:.0f} min: {uplink.last_error}")
+    elif reports is not None and reports.denied:
+        yield Problem(Severity.DEGRADED, "hub", reports.last_error or "does not accept the token")
+    elif uplink is not None and uplink.offline_since_seconds is not None:
+        away = now - uplink.offline_since_seconds
+        if away >= OFFLINE_SECONDS:
+            yield Problem(
+                Severity.DEGRADED, "hub", f"no example could be sent for {away / 60:.0f} min: {uplink.last_error}"
+            )
+
+
+def update_problems(updates: UpdateStatus) -> Iterator[Problem]:
+    """A channel that cannot be read for several polls is degraded health: the model that serves goes on."""
+    if updates.last_error is not None and updates.faults_in_a_row >= FAULTY_POLLS:
+        yield Problem(Severity.DEGRADED, "updates", updates.last_error)
 
 
 def ingest_statuses(ingest: Ingest) -> tuple[SourceStatus, ...]:

@@ -45,7 +45,10 @@ SUSPECT_SECONDS = 60.0
 LONGEST_WAIT_SECONDS = 3600.0
 """A hub that asks for more is asked again anyway."""
 
-MOST_PUT_OFF = 64
+MOST_PUT_OFF = 1000
+"""When more than so many were put off, the longest waiting one has its turn again, after ``SUSPECT_SECONDS``."""
+
+JITTER = 0.25
 
 _log = structlog.get_logger(__name__)
 
@@ -75,6 +78,7 @@ class Uplink:
         clock: time.
         backoff: between tries while the hub is away.
         bucket: the bandwidth.
+        random: jitter, numbers in [0, 1).
         wait: sleeps for so many seconds and returns whether the uplink is to end; by default until ``close``.
     """
 
@@ -86,6 +90,7 @@ class Uplink:
         *,
         backoff: Backoff,
         bucket: TokenBucket,
+        random: Callable[[], float],
         wait: Callable[[float], bool] | None = None,
     ) -> None:
         self._spool = spool
@@ -93,6 +98,7 @@ class Uplink:
         self._clock = clock
         self._backoff = backoff
         self._bucket = bucket
+        self._random = random
         self._closing = threading.Event()
         self._wait = wait or self._closing.wait
         self._hub: Hub | None = None
@@ -149,7 +155,7 @@ class Uplink:
         except _ClosingError:
             return 0.0
         except HubError as error:
-            return self._not_sent(sha256, error)
+            return 0.0 if self._closing.is_set() else self._not_sent(sha256, error)
         return self._sent(sha256, len(example.jpeg), new=new)
 
     def _client(self) -> Hub:
@@ -190,8 +196,7 @@ class Uplink:
         delay = self._backoff.next_delay()
         if isinstance(error, HubUnavailable):
             if error.retry_after_seconds is not None:
-                # Not all nodes at the same moment.
-                delay = min(LONGEST_WAIT_SECONDS, self._jittered(error.retry_after_seconds))
+                delay = max(delay, min(LONGEST_WAIT_SECONDS, self._jittered(error.retry_after_seconds)))
             if error.suspect:
                 self._later(sha256, SUSPECT_SECONDS)
         return self._failed("waiting", str(error), delay)
@@ -201,16 +206,20 @@ class Uplink:
         if error.for_good:
             self._spool.mark_refused(sha256, str(error))
             self._note(refused=self._status.refused + 1)
+            crowded = False
         else:
-            self._later(sha256, TOO_LARGE_SECONDS)
+            crowded = self._later(sha256, TOO_LARGE_SECONDS)
         self._note(last_refusal=f"{sha256[:12]}: {error}")
         _log.warning("the hub does not take an example", sha256=sha256, reason=str(error), for_good=error.for_good)
-        return 0.0
+        return SUSPECT_SECONDS if crowded else 0.0
 
-    def _later(self, sha256: str, seconds: float) -> None:
-        if len(self._put_off) >= MOST_PUT_OFF:
+    def _later(self, sha256: str, seconds: float) -> bool:
+        """Puts an example off; whether another one had to be let in again for it."""
+        crowded = len(self._put_off) >= MOST_PUT_OFF
+        if crowded:
             del self._put_off[next(iter(self._put_off))]
         self._put_off[sha256] = self._clock.monotonic() + seconds
+        return crowded
 
     def _failed(self, state: str, reason: str, delay: float) -> float:
         before = self._status
@@ -228,21 +237,23 @@ class Uplink:
         self._note(offline_since_seconds=None)
 
     def _jittered(self, seconds: float) -> float:
-        """A little more than so long, so that many nodes do not come back in step."""
-        return seconds + min(self._backoff.next_delay(), seconds)
+        """So long or up to a quarter more: nodes that heard the same do not come back in step."""
+        return seconds * (1 + JITTER * self._random())
 
     def _pace(self, count: int) -> None:
-        delay = self._bucket.take(count)
-        ending = self._wait(delay) if delay > 0.0 else self._closing.is_set()
-        if ending:
+        if self._ends_within(self._bucket.take(count)):
             raise _ClosingError
+
+    def _ends_within(self, seconds: float) -> bool:
+        """Waits; whether the uplink is to end."""
+        return (seconds > 0.0 and self._wait(seconds)) or self._closing.is_set()
 
     def _note(self, **changes: Any) -> None:
         self._status = replace(self._status, **changes)
 
     def _run(self) -> None:
         delay = 0.0
-        while not (self._wait(delay) if delay > 0.0 else self._closing.is_set()):
+        while not self._ends_within(delay):
             try:
                 delay = self.step()
             except Exception as error:

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import random
 import socket
-import ssl
 import struct
 import threading
 import time
@@ -27,6 +27,7 @@ from helmet_agent.services.uplink import Uplink
 from helmet_agent.testing import ManualClock
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
@@ -86,6 +87,8 @@ class HubServer:
     received: int = 0
     connections: int = 0
     problems: list[str] = field(default_factory=list)
+    fault = staticmethod(Fault)
+    answer = staticmethod(answer)
 
     def __post_init__(self) -> None:
         self._ended = threading.Event()
@@ -105,8 +108,9 @@ class HubServer:
 
     def down(self) -> None:
         """Goes away with all its connections."""
-        # A thread that accepts is only woken by this.
-        self._listener.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):
+            # A thread that accepts is only woken by this.
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for connection in list(self._open):
             _reset(connection)
@@ -173,10 +177,11 @@ class HubServer:
             _reset(connection)
             return False
         said = proper if fault.answer is None else fault.answer
+        said = said.replace(b"\r\nContent-Length:", b"\r\nConnection: close\r\nContent-Length:", 1)
         for each in [said] if not fault.drip_seconds else [said[at : at + 1] for at in range(len(said))]:
             connection.sendall(each)
             time.sleep(fault.drip_seconds)
-        return bool(said) and fault.read_bytes is None
+        return False
 
     def _work(self, method: str, path: str, headers: dict[str, str], body: bytes) -> bytes:
         if headers.get("authorization") != f"Bearer {self.token}":
@@ -308,8 +313,9 @@ def make_bench(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
             return False
 
         draw = random.Random(seed).random  # noqa: S311 - jitter, no secret
+        bucket = TokenBucket(bandwidth, clock)
         backoff = Backoff(2.0, 300.0, 2.0, draw)
-        uplink = Uplink(spool, lambda: hub, clock, backoff=backoff, bucket=TokenBucket(bandwidth, clock), wait=wait)
+        uplink = Uplink(spool, lambda: hub, clock, backoff=backoff, bucket=bucket, random=draw, wait=wait)
         return Bench(spool, uplink, clock)
 
     yield make

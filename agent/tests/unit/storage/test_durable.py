@@ -5,6 +5,7 @@ import stat
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from helmet_agent.durable import (
     TEMPORARY_PREFIX,
     FolderLock,
     append_durable,
+    create_atomic,
     make_folder,
     remove_durable,
     sweep_temporaries,
@@ -165,3 +167,34 @@ def test_one_owner_at_a_time_across_processes_and_after_a_kill(tmp_path: Path) -
         assert holder.stdout.readline() == "mine\n"
         holder.kill()
     FolderLock(tmp_path).release()
+
+
+def test_a_file_that_must_not_replace_another_one_is_created_once(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    assert create_atomic(path, b"first", mode=0o600) is True
+    assert create_atomic(path, b"second", mode=0o644) is False
+    assert path.read_bytes() == b"first"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [each.name for each in tmp_path.iterdir()] == ["token"]
+
+
+def test_of_many_that_create_one_file_at_once_a_single_one_wins(tmp_path: Path) -> None:
+    start = threading.Barrier(8)
+    won: list[bytes] = []
+
+    def create(number: int) -> None:
+        start.wait()
+        if create_atomic(tmp_path / "token", b"%d" % number):
+            won.append(b"%d" % number)
+
+    threads = [threading.Thread(target=create, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [(tmp_path / "token").read_bytes()] == won
+
+
+def test_a_file_that_cannot_be_created_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="no such file or folder; create the folder"):
+        create_atomic(tmp_path / "gone" / "token", b"x")

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import contextlib
 import dataclasses
 import os
 import sqlite3
@@ -306,3 +307,42 @@ def test_threads_may_share_it(spool: Spool, make_example: Callable[..., HardExam
     for thread in threads:
         thread.join()
     assert spool.stats().examples == sum(accepted) == 50
+
+
+def test_a_refused_example_is_kept_with_its_reason_and_waits_no_more(
+    spool: Spool, tmp_path: Path, make_example: Callable[..., HardExample]
+) -> None:
+    refused, waiting = make_example(1, value=0.9), make_example(2)
+    assert spool.put(refused)
+    assert spool.put(waiting)
+    assert spool.mark_refused(refused.record.sha256, "answered 400: no picture")
+    opened = spool
+    for _ in range(2):
+        opened = reopened(opened, tmp_path)
+        assert opened.pending(9) == (waiting.record.sha256,)
+        assert opened.refused(9) == ((refused.record.sha256, "answered 400: no picture"),)
+        assert opened.open(refused.record.sha256) == refused
+        stats = opened.stats()
+        assert (stats.examples, stats.pending, stats.refused) == (2, 1, 1)
+    assert opened.mark_uploaded(refused.record.sha256), "somebody brought it to the hub by hand"
+    assert (opened.stats().pending, opened.stats().refused) == (1, 0)
+    assert not opened.mark_refused(refused.record.sha256, "late"), "what the hub has is not refused"
+    assert not opened.mark_refused("0" * 64, "nobody")
+    opened.close()
+
+
+def test_an_index_of_the_first_version_is_taken_over_with_what_it_knew(
+    spool: Spool, tmp_path: Path, make_example: Callable[..., HardExample]
+) -> None:
+    uploaded, waiting = make_example(1), make_example(2)
+    assert spool.put(uploaded)
+    assert spool.put(waiting)
+    assert spool.mark_uploaded(uploaded.record.sha256)
+    spool.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "index.sqlite")) as index:
+        index.executescript("ALTER TABLE examples DROP COLUMN refused; PRAGMA user_version = 1;")
+    again = Spool(tmp_path, MIB)
+    assert again.pending(9) == (waiting.record.sha256,)
+    assert not any(again.stats().counters.values()), "nothing was rebuilt"
+    assert again.mark_refused(waiting.record.sha256, "why")
+    again.close()

@@ -109,7 +109,7 @@ class HubHttp:
         deadline = threading.Timer(self._address.timeout_seconds, self._line.cut)
         deadline.daemon = True
         try:
-            answer = self._exchange(method, path, headers, _paced(parts, pace, deadline))
+            answer = self._exchange(method, path, headers, _paced(parts, pace, deadline), deadline)
         except httpx.HTTPError as error:
             raise self._unavailable(error) from error
         except httpx.InvalidURL as error:
@@ -120,11 +120,15 @@ class HubHttp:
             self._token = None  # the file may hold another one by the next time
         return answer
 
-    def _exchange(self, method: str, path: str, headers: dict[str, str], body: Iterator[bytes]) -> Answer:
+    def _exchange(
+        self, method: str, path: str, headers: dict[str, str], body: Iterator[bytes], deadline: threading.Timer
+    ) -> Answer:
         self._line.begin()
         extensions = {"trace": self._line.trace}
         url = self._address.url + path
         with self._client.stream(method, url, headers=headers, content=body, extensions=extensions) as response:
+            if deadline.ident is None:  # answered before it had heard all
+                deadline.start()
             content = bytearray()
             for piece in response.iter_raw():
                 content += piece
