@@ -9,7 +9,9 @@
           +-- Unauthorized     no token, or one that nobody knows             401
           +-- Forbidden        the token's scope does not reach so far        403
           +-- NotFound         there is no such thing                         404
+          +-- TooSlow          the request did not arrive in time             408
           +-- Conflict         it is there already, or changed meanwhile      409
+          +-- LengthRequired   it does not say how long it is                 411
           +-- TooLarge         more bytes than are taken                      413
           +-- Busy             try again later                                429
           +-- OutOfSpace       the disk is full; nothing was kept             507
@@ -54,10 +56,22 @@ class NotFound(HubError):  # noqa: N818 - as above
     status = 404
 
 
+class TooSlow(HubError):  # noqa: N818 - as above
+    """The request did not arrive in time."""
+
+    status = 408
+
+
 class Conflict(HubError):  # noqa: N818 - as above
     """It is there already with another content, or it changed since it was read."""
 
     status = 409
+
+
+class LengthRequired(HubError):  # noqa: N818 - as above
+    """The request does not say how long it is."""
+
+    status = 411
 
 
 class TooLarge(HubError):  # noqa: N818 - as above

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fastapi import Request  # noqa: TC002 - FastAPI reads the annotations when it runs
-from fastapi.concurrency import run_in_threadpool
 
 from helmet_cloud.errors import Forbidden, Unauthorized
-from helmet_cloud.store.tokens import ADMIN, NODE, TOKEN_PATTERN, find, token_digest
+from helmet_cloud.store.tokens import ADMIN, NODE, TOKEN_PATTERN, TokenLookup, token_digest
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -56,7 +55,7 @@ class Auth:
     """
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        self._tokens = TokenLookup(database)
 
     def require(self, *scopes: str) -> Callable[[Request], Awaitable[Identity]]:
         """A FastAPI dependency that yields the ``Identity`` of whoever asks.
@@ -69,7 +68,7 @@ class Auth:
         """
 
         async def identity(request: Request) -> Identity:
-            found = await run_in_threadpool(self.identify, request.headers.get("authorization"))
+            found = self.identify(request.headers.get("authorization"))
             if scopes and not found.has(*scopes):
                 raise Forbidden(f"the token {found.name} does not open this: it takes the scope {' or '.join(scopes)}")
             return found
@@ -87,9 +86,12 @@ class Auth:
         token = header[len(_SCHEME) :].strip()
         if not TOKEN_PATTERN.match(token):
             raise Unauthorized(f"that is no token of a hub: {_ADVICE}")
-        with self._database.read() as session:
-            found = find(session, token_digest(token))
+        found = self._tokens.find(token_digest(token))
         if found is None or found.revoked:
             # One answer for both: who guesses must not learn which tokens there once were.
             raise Unauthorized(f"the token is unknown or was revoked: {_ADVICE}")
         return Identity(found.name, found.scopes)
+
+    def close(self) -> None:
+        """Lets go of the database; idempotent."""
+        self._tokens.close()
