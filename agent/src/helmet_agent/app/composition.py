@@ -19,9 +19,11 @@ from helmet_agent.adapters.spool import Spool
 from helmet_agent.app.hub import check_hub_files, make_uplink
 from helmet_agent.app.keeping import SpoolAndFolder, mining_rules, mining_stage
 from helmet_agent.app.latest import LatestFrames, draw, jpeg
+from helmet_agent.app.live_model import SwappedModel
 from helmet_agent.app.models import load_detector, served_manifest
 from helmet_agent.app.sources import configured_sources
 from helmet_agent.app.summary import Summary
+from helmet_agent.app.updates import check_update_files, first_detector, make_updates, open_models
 from helmet_agent.errors import ConfigError
 from helmet_agent.runtime import ModelSlot
 from helmet_agent.services.event_stage import EventStage
@@ -34,11 +36,13 @@ from helmet_agent.vision.tracking import Tracker
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from helmet_agent.app.updates import Models
     from helmet_agent.config import AgentConfig
     from helmet_agent.ports import BgrImage, Clock, ExampleSink, FrameSource
     from helmet_agent.services.mining import MiningStage
     from helmet_agent.services.pipeline import FrameObserver
     from helmet_agent.services.results import VideoFile
+    from helmet_agent.services.update_loop import UpdateLoop
     from helmet_agent.services.uplink import Uplink
     from helmet_agent.source_url import SourceSettings
     from helmet_agent.vision.letterbox import PreparedFrame
@@ -72,6 +76,7 @@ class Agent:
         summary: counts for the closing table.
         latest: the latest frame of each source, for the preview.
         batch: every source is read to its end, so every queue waits and nothing is dropped.
+        models, updates: the folder of models and who takes new ones, if updates are on; a batch run keeps its model.
     """
 
     config: AgentConfig
@@ -86,6 +91,8 @@ class Agent:
     summary: Summary
     latest: LatestFrames
     batch: bool
+    models: Models | None = None
+    updates: UpdateLoop | None = None
 
     def close(self) -> None:
         """Stops the sources, writes what is queued, closes every file.
@@ -95,6 +102,8 @@ class Agent:
         """
         seconds = FLUSH_SECONDS if self.batch else STOP_SECONDS
         with contextlib.ExitStack() as stack:
+            if self.models is not None:
+                stack.callback(self.models.close)
             if self.spool is not None:
                 stack.callback(self.spool.close)
             if self.results is not None:
@@ -122,6 +131,7 @@ def check_composition(config: AgentConfig, clock: Clock) -> None:
     configured_sources(config, clock)
     mining_rules(config, served_manifest(config))
     check_hub_files(config.hub)
+    check_update_files(config)
 
 
 def compose(
@@ -151,8 +161,12 @@ def compose(
     if not chosen:
         raise ConfigError("no sources: give at least one [[sources]] table with name and url")
     batch = until_eof and not any(source.live for source, _ in chosen)
-    slot = ModelSlot(load_detector(config))
     with contextlib.ExitStack() as undo:
+        models = None
+        if config.updates.enabled and not batch:
+            models = open_models(config, clock)
+            undo.callback(models.close)
+        slot = ModelSlot(load_detector(config) if models is None else first_detector(config, models))
         spool, mining = _mining(config, slot, clock, undo, blocking=batch)
         uplink = make_uplink(config.hub, spool, clock)
         events = _events(config, clock, blocking=batch)
@@ -172,8 +186,15 @@ def compose(
             clock=clock,
             blocking=batch,
         )
+        updates = None
+        if models is not None:
+            live = SwappedModel(config, slot, pipeline, mining, latest)
+            updates = make_updates(config, models, live, slot, clock)
+            pipeline.rescue = updates.rescue
         undo.pop_all()
-    return Agent(config, slot, ingest, pipeline, mining, spool, uplink, events, results, summary, latest, batch)
+    return Agent(
+        config, slot, ingest, pipeline, mining, spool, uplink, events, results, summary, latest, batch, models, updates
+    )
 
 
 def _preparing(slot: ModelSlot) -> Callable[[BgrImage, PreparedFrame | None], PreparedFrame]:

@@ -100,7 +100,8 @@ class HttpTransport:
             headers["If-None-Match"] = known_etag
         if start:
             headers["Range"] = f"bytes={start}-"
-            if start_etag is not None:
+            # A weak one may not be used to put a file together (RFC 9110, 13.1.5).
+            if start_etag is not None and not start_etag.startswith("W/"):
                 headers["If-Range"] = start_etag
         url = urljoin(self._base, path)
         try:
@@ -112,7 +113,8 @@ class HttpTransport:
                     # More bytes are here than there: what is here cannot be the beginning of that file.
                     yield Body(iter(()), start=0, etag=None)
                 else:
-                    yield Body(answer.iter_raw(CHUNK_BYTES), _first_byte(answer, start, url), etag)
+                    # Not in chunks of our own size: what came of the last one would be lost with a cut.
+                    yield Body(answer.iter_raw(), _first_byte(answer, start, url), etag)
         except httpx.HTTPError as error:
             raise UpdateError(f"{url}: {_reason(error)}") from error
 
