@@ -11,10 +11,12 @@ import typer
 
 from helmet_agent.errors import EXIT_FAILED, EXIT_OK, EXIT_USAGE, AgentError
 from helmet_cloud.cli.channel import channel
+from helmet_cloud.cli.check_config import check_config
 from helmet_cloud.cli.evaluate import evaluate
 from helmet_cloud.cli.init import init
 from helmet_cloud.cli.labels import labels
 from helmet_cloud.cli.models import models
+from helmet_cloud.cli.nodes import nodes
 from helmet_cloud.cli.serve import serve
 from helmet_cloud.cli.training import export, train
 from helmet_cloud.cli.version import version
@@ -33,9 +35,11 @@ app = typer.Typer(
 )
 app.add_typer(labels, name="labels")
 app.add_typer(models, name="models")
+app.add_typer(nodes, name="nodes")
 app.add_typer(channel, name="channel")
 app.command()(init)
 app.command()(serve)
+app.command()(check_config)
 app.command()(evaluate)
 app.command()(train)
 app.command()(export)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import structlog
@@ -81,14 +82,12 @@ class Housekeeping:
             raise Conflict(f"a data set uses the example {sha256}: it stays as long as that")
         self._forget([sha256])
 
-    def heal(self, now: float) -> dict[str, int]:
+    def heal(self) -> dict[str, int]:
         """Mends what a crash or a stranger left: to be called at start and once a day.
 
         Removes temporary files and pictures without a row, both older than an hour, and rows without a picture that
-        no data set uses. Returns how many of each: ``temporaries``, ``orphans``, ``rows``.
-
-        Args:
-            now: Unix time in seconds.
+        no data set uses. Returns how many of each: ``temporaries``, ``orphans``, ``rows``. Ages are by the clock that
+        wrote the files.
 
         Raises:
             StorageError: the disk refuses.
@@ -96,7 +95,7 @@ class Housekeeping:
         found = {"temporaries": 0, "orphans": 0, "rows": 0}
         for shard in self._pictures.shards():
             found["temporaries"] += self._pictures.sweep(shard, GRACE_SECONDS)
-            found["orphans"] += self._remove_orphans(shard, now)
+            found["orphans"] += self._remove_orphans(shard)
             found["rows"] += self._drop_rows(shard.name)
         if any(found.values()):
             _log.warning("pictures mended", **found)
@@ -112,8 +111,8 @@ class Housekeeping:
             self._pictures.remove(one for one in digests if one not in known)
         return len(digests) - len(known)
 
-    def _remove_orphans(self, shard: Path, now: float) -> int:
-        files = self._pictures.scan(shard, now - GRACE_SECONDS)
+    def _remove_orphans(self, shard: Path) -> int:
+        files = self._pictures.scan(shard, time.time() - GRACE_SECONDS)
         with self._database.read() as session:
             known = known_examples(session, files)
         orphans = [one for one in files if one not in known]
