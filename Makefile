@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# The words a newcomer needs:  make demo   make test   make lint   make bench   make model DATA=DIR
+# The words a newcomer needs:  make demo   make test   make lint   make bench   make model DATA=DIR   make prove DATA=DIR
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,7 +7,7 @@ PIP := $(BIN)/pip --quiet --disable-pip-version-check
 DEMO := demo-output
 WORK ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/helmet-model
 
-.PHONY: help setup demo test lint format bench model lock clean
+.PHONY: help setup demo test lint format bench model prove lock clean
 
 help:
 	@echo "make demo                 install everything, provision this machine as a node, find helmets in the demo clips"
@@ -15,6 +15,7 @@ help:
 	@echo "make lint                 formatting, types, import rules, Ansible and YAML rules"
 	@echo "make bench                measure, and write docs/benchmarks.md"
 	@echo "make model DATA=DIR       train the bundled model from scratch (an hour or two; resumes; checkpoints in WORK=$(WORK))"
+	@echo "make prove DATA=DIR       train the bundled model on for a new site and print what it won and lost (ten minutes)"
 	@echo "make setup                only install what the others need"
 	@echo "make lock                 solve the locked dependencies anew"
 
@@ -57,6 +58,10 @@ bench: setup
 model: setup
 	@test -n "$(DATA)" || { echo "make model needs the folder of labelled pictures: make model DATA=DIR" >&2; exit 2; }
 	$(BIN)/python -m helmet_cloud.training.build_model --data "$(DATA)" --work "$(WORK)"
+
+prove: setup
+	@test -n "$(DATA)" || { echo "make prove needs the folder of labelled pictures: make prove DATA=DIR" >&2; exit 2; }
+	$(BIN)/python tools/prove.py --data "$(DATA)" --work "$(WORK)/prove" $(PROVE)
 
 lock:
 	PATH="$(abspath $(BIN)):$$PATH" requirements/lock
