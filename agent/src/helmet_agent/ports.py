@@ -221,7 +221,8 @@ class ModelRequest:
     Attributes:
         id: of this request.
         action: ``rollback``, ``unquarantine`` or ``import``.
-        argument: a digest for ``unquarantine``, a folder for ``import``, else empty.
+        argument: the key of the model to leave for ``rollback``, a digest for ``unquarantine``, the name of an
+            unpacked bundle for ``import``.
     """
 
     id: str

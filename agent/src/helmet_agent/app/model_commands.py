@@ -99,12 +99,13 @@ def roll_back(config_file: Path) -> str:
     Raises:
         RefusedError: there is no earlier model.
     """
+    leaving = list_models(config_file)["current"]["manifest"]
 
     def here(updater: Updater, _models: Models) -> str:
-        model = updater.roll_back()
+        model = updater.roll_back(leaving)
         return f"back to release {model.release}, {model.sha256}"
 
-    return _do(config_file, "rollback", "", here, ANSWER_SECONDS)
+    return _do(config_file, "rollback", leaving, here, ANSWER_SECONDS)
 
 
 def unquarantine(config_file: Path, digest: str) -> str:

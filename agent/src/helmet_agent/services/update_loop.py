@@ -190,7 +190,7 @@ class UpdateLoop:
 
     def _obey(self, request: ModelRequest) -> str:
         if request.action == "rollback":
-            model = self._updater.roll_back()
+            model = self._updater.roll_back(request.argument)
             return f"back to release {model.release}, {model.sha256}"
         if request.action == "unquarantine":
             lifted = self._updater.unquarantine(request.argument)

@@ -183,13 +183,19 @@ class Updater:
             self._rescued = f"on probation: {error}"
             return True
 
-    def roll_back(self) -> ModelRef:
+    def roll_back(self, leaving: str = "") -> ModelRef:
         """An operator wants the model before the current one; the current one goes into quarantine.
+
+        Args:
+            leaving: key of the model that the operator saw serving. Where another one serves by now, nothing is done,
+                so that a request which a crash left behind is not obeyed twice.
 
         Raises:
             RefusedError: there is none. ModelError: it cannot serve any more. StorageError: it cannot be written down.
         """
         reason = "rolled back by the operator"
+        if leaving and leaving != self.state.current.key:
+            return self.state.current
         if self.state.phase is Phase.LIVE:
             self._give_up(Kind.QUARANTINED, reason)
             return self.state.current
