@@ -54,6 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_detect(commands)
     _add_checks(commands)
     _add_models(commands)
+    _add_hub(commands)
     _add_bench(commands)
     version = commands.add_parser("version", help="show the version of the agent and of its model")
     version.add_argument("--json", action="store_true", help="print one JSON object")
@@ -146,6 +147,31 @@ def _add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )
 
 
+def _add_hub(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    enrol = commands.add_parser(
+        "enrol",
+        help="make this node's token for the hub and print its SHA-256",
+        description="Makes the node's token unless there is one, and prints its SHA-256, which is all that the hub is "
+        "told: `helmet-cloud nodes add`. The token itself never leaves this machine but to the hub.",
+    )
+    enrol.add_argument("--token-file", type=Path, metavar="FILE", help="where the token lies (default: hub.token_file)")
+    enrol.add_argument("--config", type=Path, metavar="FILE", help="the agent's configuration")
+    enrol.add_argument("--node", metavar="NAME", help="name of the node (default: the configuration's, the host's)")
+    enrol.add_argument("--json", action="store_true", help='print {"node","token_sha256","created"}')
+    enrol.set_defaults(command=_enrol)
+
+    doctor = commands.add_parser(
+        "doctor",
+        help="look at everything the agent needs here, one line each with what to do",
+        description="Looks at configuration, permissions, disk, memory, model, cameras, the way to the hub and the "
+        "clock; changes nothing. Exit code 1 if anything failed.",
+    )
+    doctor.add_argument("--config", type=Path, required=True, metavar="FILE", help="the agent's configuration")
+    doctor.add_argument("--no-sources", action="store_true", help="leave cameras alone: some allow one reader only")
+    doctor.add_argument("--json", action="store_true", help="print one JSON object")
+    doctor.set_defaults(command=_doctor)
+
+
 def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     bench = commands.add_parser(
         "bench",
@@ -235,6 +261,22 @@ def _models(options: argparse.Namespace) -> int:
     else:
         print(commands.import_bundle(options.config, options.bundle))
     return EXIT_OK
+
+
+def _enrol(options: argparse.Namespace) -> int:
+    from helmet_agent.app.enrolment import enrol  # noqa: PLC0415 - commands load only what they use
+
+    done = enrol(options.token_file, options.config, options.node)
+    print(json.dumps(done.to_json()) if options.json else done.token_sha256)
+    return EXIT_OK
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from helmet_agent.app.doctor import diagnose  # noqa: PLC0415 - commands load only what they use
+
+    found = diagnose(options.config, cameras=not options.no_sources)
+    print(json.dumps(found.to_json()) if options.json else found.text())
+    return EXIT_OK if found.ok else EXIT_FAILED
 
 
 def _bench(options: argparse.Namespace) -> int:

@@ -107,7 +107,15 @@ class HubUnavailable(HubError):  # noqa: N818 - reads as the state of the hub
 
 
 class HubDenied(HubError):  # noqa: N818 - as above
-    """The token is unknown, revoked, or not this node's."""
+    """The token is unknown, revoked, or not this node's.
+
+    Attributes:
+        known: whether the hub knows the token and denies it for what was asked.
+    """
+
+    def __init__(self, message: str, *, known: bool = False) -> None:
+        super().__init__(message)
+        self.known = known
 
 
 class HubRefused(HubError):  # noqa: N818 - as above

@@ -168,7 +168,7 @@ def compose(
             undo.callback(models.close)
         slot = ModelSlot(load_detector(config) if models is None else first_detector(config, models))
         spool, mining = _mining(config, slot, clock, undo, blocking=batch)
-        uplink = make_uplink(config.hub, spool, clock)
+        uplink = make_uplink(config, spool, clock)
         events = _events(config, clock, blocking=batch)
         undo.callback(events.close, 0.0)
         results = _results(config, chosen, blocking=batch)

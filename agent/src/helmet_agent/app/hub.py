@@ -18,10 +18,11 @@ from helmet_agent.services.uplink import Uplink
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
+    from helmet_agent.adapters.hub_http.client import HubHttp
     from helmet_agent.app.node import Node
-    from helmet_agent.config import HubConfig
+    from helmet_agent.config import AgentConfig, HubConfig
     from helmet_agent.contract import NodeReport
-    from helmet_agent.ports import Clock, Hub
+    from helmet_agent.ports import Clock
     from helmet_agent.services.reporting import ModelWatch
     from helmet_agent.services.uplink import WaitingExamples
     from helmet_agent.status import NodeSnapshot
@@ -48,7 +49,7 @@ def check_hub_files(hub: HubConfig) -> None:
         raise ConfigError(f"hub.ca_file: {error}") from error
 
 
-def connect(hub: HubConfig) -> Hub:
+def connect(hub: HubConfig) -> HubHttp:
     """A client of the hub; nothing is sent yet.
 
     Raises:
@@ -66,16 +67,18 @@ def hub_backoff() -> Backoff:
     return Backoff(FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS, 2.0, random.SystemRandom().random)
 
 
-def make_uplink(hub: HubConfig, spool: WaitingExamples | None, clock: Clock) -> Uplink | None:
+def make_uplink(config: AgentConfig, spool: WaitingExamples | None, clock: Clock) -> Uplink | None:
     """Sends what the spool holds, if there is a spool and a hub; not started.
 
     Raises:
         ConfigError: a file that it needs cannot be used.
     """
+    hub = config.hub
     check_hub_files(hub)
     if hub.url is None or spool is None:
         return None
     return Uplink(
+        config.node.name,
         spool,
         lambda: connect(hub),
         clock,

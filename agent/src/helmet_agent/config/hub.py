@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_LEAST_BANDWIDTH = 1 << 10
+_LEAST_BANDWIDTH = 8 << 10
+"""The hub ends uploads that crawl below 4 KiB a second."""
 
 
 @dataclass(frozen=True)

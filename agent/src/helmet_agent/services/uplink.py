@@ -10,6 +10,7 @@ the hub                           what happens
 ================================  =====================================================================================
 keeps it, or had it               marked as uploaded; the next one at once
 refuses it for good               marked as refused with the reason, kept, never sent again; the next one at once
+denies another node's example     the same: the node was renamed while the example waited
 finds it too large for now        put off for an hour; the next one at once
 does not accept the token         everything stops and the health says so; tried again after minutes, since only people
                                   can mend it
@@ -73,6 +74,7 @@ class Uplink:
     """Sends what waits, one example at a time, so its memory is one example's.
 
     Args:
+        node: this node's name.
         spool: what waits.
         connect: makes the hub's client; called on the uplink's own thread when the first example waits.
         clock: time.
@@ -84,6 +86,7 @@ class Uplink:
 
     def __init__(
         self,
+        node: str,
         spool: WaitingExamples,
         connect: Callable[[], Hub],
         clock: Clock,
@@ -93,6 +96,7 @@ class Uplink:
         random: Callable[[], float],
         wait: Callable[[float], bool] | None = None,
     ) -> None:
+        self._node = node
         self._spool = spool
         self._connect = connect
         self._clock = clock
@@ -155,7 +159,7 @@ class Uplink:
         except _ClosingError:
             return 0.0
         except HubError as error:
-            return 0.0 if self._closing.is_set() else self._not_sent(sha256, error)
+            return 0.0 if self._closing.is_set() else self._not_sent(example, error)
         return self._sent(sha256, len(example.jpeg), new=new)
 
     def _client(self) -> Hub:
@@ -188,7 +192,11 @@ class Uplink:
         self._delivered = None
         return 0.0
 
-    def _not_sent(self, sha256: str, error: HubError) -> float:
+    def _not_sent(self, example: HardExample, error: HubError) -> float:
+        sha256, seen_by = example.record.sha256, example.record.node
+        if isinstance(error, HubDenied) and error.known and seen_by != self._node:
+            # From before this node was renamed: its own token does not open another node's examples.
+            error = HubRefused(f"seen by {seen_by}, which this node is not: {error}", for_good=True)
         if isinstance(error, HubRefused):
             return self._refused(sha256, error)
         if isinstance(error, HubDenied):

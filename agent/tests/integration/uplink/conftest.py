@@ -215,19 +215,19 @@ def _reset(connection: socket.socket) -> None:
         pass
 
 
-def make_example(number: int, size: int = 3000, value: float | None = None, node: str = "n1") -> HardExample:
+def make_example(number: int, size: int = 3000, time_seconds: float = 1.7e9) -> HardExample:
     jpeg = (b"\xff\xd8" + f"example {number}".encode()).ljust(size, b"\0")
     record = ExampleRecord(
         sha256=hashlib.sha256(jpeg).hexdigest(),
-        node=node,
+        node="n1",
         source="gate",
         frame=number,
-        time_seconds=1.7e9 + number,
+        time_seconds=time_seconds + number,
         width=640,
         height=360,
         model="0" * 64,
         rule="IBT",
-        value=float(number) if value is None else value,
+        value=float(number),
         detections=(Detection("helmet", 0.5, (1.0, 2.0, 30.0, 40.0)),),
     )
     return HardExample(jpeg, record)
@@ -315,7 +315,7 @@ def make_bench(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
         draw = random.Random(seed).random  # noqa: S311 - jitter, no secret
         bucket = TokenBucket(bandwidth, clock)
         backoff = Backoff(2.0, 300.0, 2.0, draw)
-        uplink = Uplink(spool, lambda: hub, clock, backoff=backoff, bucket=bucket, random=draw, wait=wait)
+        uplink = Uplink("n1", spool, lambda: hub, clock, backoff=backoff, bucket=bucket, random=draw, wait=wait)
         return Bench(spool, uplink, clock)
 
     yield make

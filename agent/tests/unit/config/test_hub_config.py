@@ -50,7 +50,7 @@ def test_plain_http_is_for_this_machine_only(host: str) -> None:
         ('url = "https://"\ntoken_file = "t"', "hub.url: expected an https:// address"),
         ('url = "https://hub.example:99999"\ntoken_file = "t"', "hub.url: expected an https:// address"),
         ('url = "https://hub.example"', "hub.token_file: expected the path of a file with the token"),
-        ("bandwidth = 100", "hub.bandwidth: expected 0 or at least 1024"),
+        ("bandwidth = 100", "hub.bandwidth: expected 0 or at least 8192"),
         ('bandwidth = "-1k"', "hub.bandwidth"),
         ("report_seconds = 1", "hub.report_seconds"),
         ('proxy = "socks5://192.0.2.8"', "hub.proxy: expected an http:// address"),

@@ -12,7 +12,7 @@ import structlog
 
 from helmet_agent.app.snapshot import OFFLINE_SECONDS, hub_problems
 from helmet_agent.contract import ExampleRecord, HardExample
-from helmet_agent.errors import AgentError, HubRefused, HubUnavailable, StorageError
+from helmet_agent.errors import AgentError, HubDenied, HubRefused, HubUnavailable, StorageError
 from helmet_agent.retry import Backoff
 from helmet_agent.services.bandwidth import TokenBucket
 from helmet_agent.services.uplink import MOST_PUT_OFF, SUSPECT_SECONDS, Uplink
@@ -20,11 +20,11 @@ from helmet_agent.status import ReportStatus, Severity, UplinkStatus
 from helmet_agent.testing import ManualClock, MemoryHub
 
 
-def example(number: int) -> HardExample:
+def example(number: int, node: str = "n1") -> HardExample:
     jpeg = f"picture {number}".encode()
     record = ExampleRecord(
         sha256=hashlib.sha256(jpeg).hexdigest(),
-        node="n1",
+        node=node,
         source="gate",
         frame=number,
         time_seconds=1.7e9,
@@ -79,6 +79,7 @@ class Bench:
 
     def __post_init__(self) -> None:
         self.uplink = Uplink(
+            "n1",
             self.spool,
             lambda: self.hub,
             self.clock,
@@ -156,11 +157,27 @@ def test_an_example_that_was_evicted_meanwhile_is_passed_over() -> None:
     assert bench.hub.puts == [second]
 
 
+def test_what_a_renamed_node_saw_under_its_old_name_does_not_stop_the_rest() -> None:
+    bench = Bench()
+    old = example(1, node="old-name")
+    bench.spool.waiting[old.record.sha256] = old
+    (mine,) = bench.spool.add(2)
+    bench.hub.faults.append(HubDenied("answered 403", known=True))
+    bench.steps(2)
+    assert bench.spool.refused == {old.record.sha256: "seen by old-name, which this node is not: answered 403"}
+    assert bench.hub.puts == [mine]
+    bench.spool.waiting[old.record.sha256] = old
+    bench.hub.faults.append(HubDenied("answered 401"))
+    bench.steps(1)
+    assert bench.uplink.status().state == "denied", "a token that nobody knows is no matter of one example"
+
+
 def test_an_unexpected_fault_does_not_end_the_thread() -> None:
     bench = Bench()
     bench.spool.add(1)
     bench.hub.faults.append(AgentError("nobody thought of this"))
     uplink = Uplink(
+        "n1",
         bench.spool,
         lambda: bench.hub,
         bench.clock,

@@ -23,6 +23,8 @@ _LONGEST_DETAIL = 200
 _OK, _CREATED, _NO_CONTENT = 200, 201, 204
 _REDIRECTS = range(300, 400)
 _DENIED = {401, 403}
+_FORBIDDEN = 403
+_TOO_SLOW = 408
 _REFUSED = {400, 409, 410, 411, 415, 422}
 _TOO_LARGE = 413
 _NOT_NOW = {429, 503, 507}
@@ -33,6 +35,7 @@ _REASONS = {
     404: "there is no hub at this address; check hub.url",
     405: "there is no hub at this address; check hub.url",
     407: "a proxy asks for a password; check hub.proxy",
+    408: "the line is too slow for the hub",
     413: "larger than the hub takes",
     429: "the hub is busy and asks to wait",
     503: "the hub is not ready",
@@ -81,6 +84,17 @@ def example_taken(answer: Answer, sha256: str) -> bool:
     return answer.status == _CREATED
 
 
+def token_accepted(answer: Answer) -> None:
+    """Nothing, when an example without a picture was refused for what it is, and not for the token.
+
+    Raises:
+        HubError: the token was not accepted, or somebody else answered.
+    """
+    error = failure(answer)
+    if not isinstance(error, HubRefused):
+        raise error
+
+
 def report_taken(answer: Answer) -> None:
     """Nothing, when the report was taken.
 
@@ -100,7 +114,7 @@ def failure(answer: Answer) -> HubError:
     if said and status in _REASONS:
         text = f"{text} ({said})"
     if status in _DENIED:
-        return HubDenied(text)
+        return HubDenied(text, known=status == _FORBIDDEN)
     if status in _REFUSED and document is not None:
         return HubRefused(text, for_good=True)
     if status == _TOO_LARGE:
@@ -110,7 +124,7 @@ def failure(answer: Answer) -> HubError:
         return HubUnavailable(f"answered {status}, a redirect, which is never followed; check hub.url")
     if status in _NOT_NOW:
         return HubUnavailable(text, retry_after_seconds=_retry_after(answer.headers))
-    return HubUnavailable(text, suspect=status in _REFUSED or status in _SERVER_ERRORS)
+    return HubUnavailable(text, suspect=status in {_TOO_SLOW, *_REFUSED, *_SERVER_ERRORS})
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

@@ -15,11 +15,18 @@ import socket
 import ssl
 import threading
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from helmet_agent.adapters.hub_http.answers import MAX_ANSWER_BYTES, Answer, example_taken, report_taken
+from helmet_agent.adapters.hub_http.answers import (
+    MAX_ANSWER_BYTES,
+    Answer,
+    example_taken,
+    report_taken,
+    token_accepted,
+)
 from helmet_agent.adapters.hub_http.authority import tls_context
 from helmet_agent.adapters.hub_http.token import read_token
 from helmet_agent.errors import ConfigError, HubDenied, HubUnavailable
@@ -35,6 +42,7 @@ HEAD_BYTES = 512
 """About what the head of a request and TLS add to a body; counts against the bandwidth."""
 
 _CHUNK_BYTES = 8 << 10
+_NO_PICTURE = "0" * 64
 _KEPT_SECONDS = 4.0
 """Shorter than servers keep a quiet connection, so that none is used that is about to be closed."""
 
@@ -94,6 +102,21 @@ class HubHttp:
         """See ``ports.Hub``."""
         body = json.dumps(report.to_json(), separators=(",", ":")).encode()
         report_taken(self._ask("POST", f"/v1/nodes/{report.node}/report", "application/json", (body,), _at_once))
+
+    def knock(self) -> float | None:
+        """Asks the hub whether it accepts the token, without leaving anything there.
+
+        Returns:
+            The hub's Unix time, in whole seconds; None when it does not say.
+
+        Raises:
+            HubError: it does not, or cannot be asked.
+        """
+        answer = self._ask("PUT", f"/v1/examples/{_NO_PICTURE}", EXAMPLE_TYPE, (), _at_once)
+        token_accepted(answer)
+        with contextlib.suppress(ValueError):
+            return parsedate_to_datetime(answer.headers.get("date", "")).timestamp()
+        return None
 
     def close(self) -> None:
         """See ``ports.Hub``."""
