@@ -71,6 +71,7 @@ class ChangeRow(Base):
     kind: Mapped[str]
     namespace: Mapped[str]
     name: Mapped[str]
+    labels_before: Mapped[dict[str, str] | None] = mapped_column(JSON)
     document: Mapped[Document] = mapped_column(JSON)
 
 
@@ -83,6 +84,7 @@ class Change:
         type: ``ADDED``, ``MODIFIED`` or ``DELETED``.
         kind, namespace, name: of the resource.
         document: the resource after the change (before it, when it was deleted).
+        labels_before: its labels before the change; None when it was added.
     """
 
     version: int
@@ -91,6 +93,7 @@ class Change:
     namespace: str
     name: str
     document: Document
+    labels_before: dict[str, str] | None = None
 
 
 class ResourceStore:
@@ -211,7 +214,8 @@ class ResourceStore:
             document = _merged(row.document, wanted, status=status)
             if document == row.document or dry_run:
                 return copy.deepcopy(document)
-            row.version = _log(session, MODIFIED, (kind, namespace, name), document)
+            labels = row.document["metadata"].get("labels", {})
+            row.version = _log(session, MODIFIED, (kind, namespace, name), document, labels)
             row.document = document
         self._tell()
         return copy.deepcopy(document)
@@ -255,7 +259,7 @@ class ResourceStore:
             if dry_run:
                 return document
             session.delete(row)
-            _log(session, DELETED, (kind, namespace, name), document)
+            _log(session, DELETED, (kind, namespace, name), document, document["metadata"].get("labels", {}))
         self._tell()
         return document
 
@@ -278,7 +282,7 @@ class ResourceStore:
             if version < first - 1 or version > last:
                 raise Expired(f"too old resource version: {version} ({first - 1} to {last} are known)")
             changes = [
-                Change(row.version, row.type, row.kind, row.namespace, row.name, row.document)
+                Change(row.version, row.type, row.kind, row.namespace, row.name, row.document, row.labels_before)
                 for row in session.scalars(query)
             ]
         return changes, last
@@ -321,9 +325,11 @@ def _named(key: tuple[str, str, str]) -> dict[str, str]:
     return dict(zip(("kind", "namespace", "name"), key, strict=True))
 
 
-def _log(session: Session, what: str, key: tuple[str, str, str], document: Document) -> int:
+def _log(
+    session: Session, what: str, key: tuple[str, str, str], document: Document, before: dict[str, str] | None = None
+) -> int:
     """Notes a change and puts its number into the document."""
-    change = ChangeRow(type=what, **_named(key), document={})
+    change = ChangeRow(type=what, **_named(key), labels_before=before, document={})
     session.add(change)
     session.flush()
     document["metadata"]["resourceVersion"] = str(change.version)
