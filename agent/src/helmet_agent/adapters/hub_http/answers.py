@@ -111,7 +111,7 @@ def failure(answer: Answer) -> HubError:
     document = answer.document()
     said = _said(document)
     text = f"answered {status}: {_REASONS.get(status) or said or 'nothing that helps'}"
-    if said and status in _REASONS:
+    if said and status in _REASONS and status not in _DENIED:
         text = f"{text} ({said})"
     if status in _DENIED:
         return HubDenied(text, known=status == _FORBIDDEN)
