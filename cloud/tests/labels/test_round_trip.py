@@ -92,7 +92,7 @@ def data_set(pictures: Path, wanted: list[LabelledPicture]) -> Iterator[tuple[Pa
 
 
 def round_trip(label_format: LabelFormat, folder: Path, wanted: list[LabelledPicture]) -> LabelSet:
-    target = {"sedna": folder / "data.txt", "yolo": folder, "coco": folder / "labels.json"}[label_format]
+    target = {"sedna": folder / "data.txt", "yolo": folder}.get(label_format, folder / "labels.json")
     assert write_labels(label_format, target, wanted) == ()
     return read_labels(label_format, target)
 
@@ -118,10 +118,10 @@ def test_sedna_rounds_to_the_nearest_pixel_and_keeps_every_box(pictures: Path, w
                 assert all(abs(a - b) < 1 for a, b in zip(box.box, old.box, strict=True))
 
 
-@pytest.mark.parametrize("label_format", [LabelFormat.YOLO, LabelFormat.COCO])
+@pytest.mark.parametrize("label_format", [LabelFormat.YOLO, LabelFormat.COCO, LabelFormat.LABELSTUDIO])
 @settings(max_examples=25, deadline=None)
 @given(wanted=sets(fractional, everything=False))
-def test_yolo_and_coco_carry_fractions_of_a_pixel(
+def test_the_others_carry_fractions_of_a_pixel(
     pictures: Path, label_format: LabelFormat, wanted: list[LabelledPicture]
 ) -> None:
     with data_set(pictures, wanted) as (folder, placed):
@@ -142,6 +142,22 @@ def test_coco_carries_everything(pictures: Path, wanted: list[LabelledPicture]) 
         found = round_trip(LabelFormat.COCO, folder, placed)
         assert found.problems == ()
         assert list(found.pictures) == placed
+
+
+@settings(max_examples=25, deadline=None)
+@given(wanted=sets(whole, everything=True))
+def test_label_studio_carries_everything(pictures: Path, wanted: list[LabelledPicture]) -> None:
+    with data_set(pictures, wanted) as (folder, placed):
+        found = round_trip(LabelFormat.LABELSTUDIO, folder, placed)
+        assert found.problems == ()
+        assert found.unlabelled == 0
+        for picture, before in zip(found.pictures, placed, strict=True):
+            assert (picture.path, picture.complete) == (before.path, before.complete)
+            marks = [(mark.label, mark.box) for mark in (*picture.boxes, *picture.ignore)]
+            wanted_marks = [(mark.label, mark.box) for mark in (*before.boxes, *before.ignore)]
+            assert [label for label, _ in marks] == [label for label, _ in wanted_marks]
+            for (_, box), (_, old) in zip(marks, wanted_marks, strict=True):
+                assert box == pytest.approx(old, abs=1e-6)
 
 
 def test_a_second_write_replaces_the_first_whole(data: Path) -> None:
@@ -176,7 +192,8 @@ def test_a_picture_outside_the_data_set_or_of_another_class_is_left_out_and_name
     elsewhere = tmp_path_factory.mktemp("elsewhere") / "x.jpg"
     vest = LabelledPicture(data / "images/b.png", 31, 17, (LabelBox("vest", (1.0, 1.0, 2.0, 2.0)),))
     good = LabelledPicture(data / "images/a.jpg", 64, 48)
-    target = {"sedna": data / "data.txt", "yolo": data, "coco": data / "labels.json"}[label_format]
+    json_file = data / "labels.json"
+    target = {"sedna": data / "data.txt", "yolo": data, "coco": json_file, "labelstudio": json_file}[label_format]
     problems = write_labels(label_format, target, [LabelledPicture(elsewhere, 64, 48), vest, good])
     assert [problem.file for problem in problems] == [elsewhere, vest.path]
     assert "lies outside of" in problems[0].reason

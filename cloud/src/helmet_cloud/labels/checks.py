@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from helmet_agent.errors import SourceMissing
 from helmet_cloud.labels.model import LabelProblem, LabelSet
@@ -94,17 +94,45 @@ def picture_below(root: Path, name: str) -> Path:
     return path
 
 
+class Shelf(Protocol):
+    """Knows where pictures lie that annotations name."""
+
+    def find(self, path: Path) -> tuple[Path, tuple[int, int]]:
+        """Where a picture really lies, and its width and height in pixels.
+
+        Args:
+            path: where it would lie if it lay beside the annotations.
+
+        Raises:
+            Unfit: there is no such picture, or it cannot be read.
+        """
+
+
+class Beside:
+    """Pictures lie where the annotations say; the usual case."""
+
+    def find(self, path: Path) -> tuple[Path, tuple[int, int]]:
+        """As ``Shelf.find``."""
+        return path, size_of(path)
+
+
+BESIDE = Beside()
+
+
 class Reading:
     """One reading of an annotation file or folder: collects pictures and problems.
 
     Args:
         file: the annotation file, or the folder.
         complete: labels of which every object has a box, unless a picture says otherwise.
+        shelf: where the pictures lie.
     """
 
-    def __init__(self, file: Path, complete: frozenset[str]) -> None:
+    def __init__(self, file: Path, complete: frozenset[str], shelf: Shelf = BESIDE) -> None:
         self.file = file
         self.complete = complete
+        self.shelf = shelf
+        self.unlabelled = 0
         self.problems: list[LabelProblem] = []
         self._pictures: dict[Path, LabelledPicture] = {}
 
@@ -133,7 +161,7 @@ class Reading:
 
     def result(self) -> LabelSet:
         """What was found."""
-        return LabelSet(tuple(self._pictures.values()), tuple(self.problems))
+        return LabelSet(tuple(self._pictures.values()), tuple(self.problems), self.unlabelled)
 
 
 def size_of(picture: Path) -> tuple[int, int]:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from helmet_agent.contract import ContractError
 from helmet_agent.contract.fields import Fields
 from helmet_agent.durable import write_atomic
-from helmet_agent.errors import SourceMissing
-from helmet_cloud.labels.checks import Reading, TooManyProblems, Unfit, checked_box, picture_below, size_of
+from helmet_cloud.labels.checks import BESIDE, Reading, TooManyProblems, Unfit, checked_box, picture_below
 from helmet_cloud.labels.classes import DROP, IGNORE, ClassMap, still_complete
+from helmet_cloud.labels.json_file import read_json
 from helmet_cloud.labels.model import LABELS, IgnoreRegion, LabelBox, LabelledPicture, LabelProblem, LabelSet
 from helmet_cloud.labels.writing import PUBLIC_MODE, relative_name
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-MAX_FILE_BYTES = 512 << 20
+    from helmet_cloud.labels.checks import Shelf
 
 _IDS = 1 << 53
 _PIXELS = 1 << 16
@@ -38,6 +38,7 @@ def read_coco(
     *,
     complete: frozenset[str] = frozenset(LABELS),
     root: Path | None = None,
+    shelf: Shelf = BESIDE,
 ) -> LabelSet:
     """Reads a COCO file.
 
@@ -49,11 +50,12 @@ def read_coco(
         classes: meaning of the category names (its ``names`` are not used: the file has its own).
         complete: labels of which every object has a box, unless the picture says otherwise.
         root: folder that the file names are relative to; default: the file's, or ``images`` in it.
+        shelf: where the pictures lie.
 
     Raises:
         SourceMissing: the file itself is not there or cannot be read.
     """
-    reading = Reading(file, complete)
+    reading = Reading(file, complete, shelf)
     try:
         document = _document(reading, file)
         if document is not None:
@@ -64,25 +66,11 @@ def read_coco(
 
 
 def _document(reading: Reading, file: Path) -> dict[str, Any] | None:
-    try:
-        if not file.is_file():
-            raise SourceMissing(f"no such annotation file: {file}")
-        if file.stat().st_size > MAX_FILE_BYTES:
-            reading.report(f"larger than {MAX_FILE_BYTES >> 20} MiB: split it")
-            return None
-        content = file.read_bytes()
-    except OSError as error:
-        raise SourceMissing(f"annotation file cannot be read ({error.strerror}): {file}") from error
-    try:
-        document = json.loads(content)
-    except json.JSONDecodeError as error:
-        reading.report(f"no JSON: {error.msg} at column {error.colno}", error.lineno)
-    except (ValueError, RecursionError) as error:
-        reading.report(f"no JSON: {' '.join(str(error).split())[:200]}")
-    else:
-        lists = ("images", "categories", "annotations")
-        if isinstance(document, dict) and all(isinstance(document.get(name), list) for name in lists):
-            return document
+    document = read_json(reading, file)
+    lists = ("images", "categories", "annotations")
+    if isinstance(document, dict) and all(isinstance(document.get(name), list) for name in lists):
+        return document
+    if not reading.problems:
         reading.report(f"no COCO document: expected an object with the lists {', '.join(lists)}")
     return None
 
@@ -134,8 +122,7 @@ class _Coco:
         if number in self._drafts or number in self._left_out:
             raise Unfit(f"image id {number} was given before")
         self._left_out.add(number)  # until all of it is known to be right
-        path = self._picture(item.text("file_name"))
-        size = size_of(path)
+        path, size = self._reading.shelf.find(self._picture(item.text("file_name")))
         for side, key in zip(size, ("width", "height"), strict=True):
             if item.has(key) and item.integer(key, 1, _PIXELS) != side:
                 raise Unfit(f"{key} {item.integer(key, 1, _PIXELS)} is not that of the picture, {side}: {path}")

@@ -22,10 +22,12 @@ class LabelBox:
     Attributes:
         label: what it is.
         box: corners in pixels, inside the picture, x1 < x2 and y1 < y2.
+        score: confidence in [0, 1] where a model suggested it and nobody has looked yet; None: a person marked it.
     """
 
     label: str
     box: Box
+    score: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,14 @@ class LabelProblem:
 
 @dataclass(frozen=True, slots=True)
 class LabelSet:
-    """What a reader found: everything that can be right, and a problem for everything else."""
+    """What a reader found: everything that can be right, and a problem for everything else.
+
+    Attributes:
+        pictures: with their labels.
+        problems: what was left out.
+        unlabelled: pictures that nobody has labelled yet, where the format can say so; they are in neither list.
+    """
 
     pictures: tuple[LabelledPicture, ...]
     problems: tuple[LabelProblem, ...] = field(default=())
+    unlabelled: int = 0

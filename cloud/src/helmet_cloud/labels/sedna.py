@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from helmet_agent.contract import Box
+    from helmet_cloud.labels.checks import Shelf
 
 _BOX = re.compile(r"(-?\d{1,9}),(-?\d{1,9}),(-?\d{1,9}),(-?\d{1,9}),([^,\s]+)", re.ASCII)
 
@@ -45,6 +46,7 @@ def read_sedna(
     anywhere: bool = False,
     lines: Callable[[Path], Iterator[tuple[int, str | Unfit]]] = numbered_lines,
     look: Callable[[Path], tuple[int, int]] = size_of,
+    shelf: Shelf | None = None,
 ) -> LabelSet:
     """Reads a Dataset file.
 
@@ -56,6 +58,7 @@ def read_sedna(
         anywhere: paths may be absolute and lead out of the folder; only for files that this program wrote itself.
         lines: gives the file's numbered lines; for files that hold the same in another wrapping.
         look: gives a picture's width and height, or raises Unfit; for callers that looked at the picture before.
+        shelf: where the pictures lie; takes the place of ``look``.
 
     Raises:
         SourceMissing: the file itself is not there or cannot be read.
@@ -63,10 +66,11 @@ def read_sedna(
     meaning = ClassMap() if classes is None else classes
     folder = file.parent if root is None else root
     reading = Reading(file, complete)
+    find = (lambda path: (path, look(path))) if shelf is None else shelf.find
     try:
         for line, text in lines(file):
             try:
-                reading.add(_picture(text, meaning, complete, folder, look, anywhere=anywhere))
+                reading.add(_picture(text, meaning, complete, folder, find, anywhere=anywhere))
             except Unfit as unfit:
                 reading.report(unfit, line)
     except TooManyProblems:
@@ -79,7 +83,7 @@ def _picture(
     classes: ClassMap,
     complete: frozenset[str],
     folder: Path,
-    look: Callable[[Path], tuple[int, int]],
+    find: Callable[[Path], tuple[Path, tuple[int, int]]],
     *,
     anywhere: bool,
 ) -> LabelledPicture:
@@ -88,7 +92,7 @@ def _picture(
     tokens = text.split()
     path = folder / tokens[0] if anywhere else picture_below(folder, tokens[0])
     parsed = [_parse(token, classes) for token in tokens[1:]]  # first: a wrong box is cheaper to find than a picture
-    size = look(path)
+    path, size = find(path)
     boxes: list[LabelBox] = []
     ignore: list[IgnoreRegion] = []
     for corners, label in parsed:
@@ -169,10 +173,23 @@ def _write(
 
 
 def _line(picture: LabelledPicture, folder: Path, labels: tuple[str, ...]) -> str:
-    name = relative_name(picture.path, folder)
+    return sedna_line(relative_name(picture.path, folder), picture.boxes, labels)
+
+
+def sedna_line(name: str, boxes: Sequence[LabelBox], labels: tuple[str, ...] = LABELS) -> str:
+    """One line without its end.
+
+    Args:
+        name: of the picture, relative to the file's folder.
+        boxes: corners are rounded as in ``write_sedna``.
+        labels: by class id.
+
+    Raises:
+        Unfit: the name holds white space, or a label has no id.
+    """
     if name.split() != [name]:
         raise Unfit("white space in a path cannot be said in this format: rename the picture")
-    return " ".join([name, *(_token(mark, labels) for mark in picture.boxes)])
+    return " ".join([name, *(_token(mark, labels) for mark in boxes)])
 
 
 def _token(mark: LabelBox, labels: tuple[str, ...]) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from helmet_agent.durable import make_folder, write_atomic_group
 from helmet_agent.errors import SourceMissing
-from helmet_cloud.labels.checks import Reading, TooManyProblems, Unfit, checked_box, number, numbered_lines, size_of
+from helmet_cloud.labels.checks import BESIDE, Reading, TooManyProblems, Unfit, checked_box, number, numbered_lines
 from helmet_cloud.labels.classes import DROP, IGNORE, ClassMap, still_complete
 from helmet_cloud.labels.model import LABELS, IgnoreRegion, LabelBox, LabelledPicture, LabelProblem, LabelSet
 from helmet_cloud.labels.picture import PICTURE_SUFFIXES
@@ -22,6 +22,8 @@ from helmet_cloud.labels.writing import PUBLIC_MODE, losses, relative_name
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    from helmet_cloud.labels.checks import Shelf
 
 PICTURES = "images"
 ANNOTATIONS = "labels"
@@ -37,6 +39,7 @@ def read_yolo(
     *,
     complete: frozenset[str] = frozenset(LABELS),
     annotations: str = ANNOTATIONS,
+    shelf: Shelf = BESIDE,
 ) -> LabelSet:
     """Reads a folder of pictures and their text files, by name.
 
@@ -48,22 +51,23 @@ def read_yolo(
         classes: meaning of the ids; default: ``classes.txt``, else the ids of LABELS.
         complete: labels of which every object has a box in these pictures.
         annotations: name of the folder beside ``images/`` that holds the text files.
+        shelf: where the pictures lie; text files without a picture beside them are then looked up there.
 
     Raises:
         SourceMissing: the folder or its text files' folder is not there or cannot be read.
     """
     if not folder.is_dir():
         raise SourceMissing(f"no such folder: {folder}")
-    parted = (folder / PICTURES).is_dir()
+    parted = (folder / PICTURES).is_dir() or (shelf is not BESIDE and (folder / annotations).is_dir())
     pictures = folder / PICTURES if parted else folder
     texts = folder / annotations if parted else folder
     if not texts.is_dir():
         raise SourceMissing(f"no folder {annotations}/ with text files beside {PICTURES}/: {folder}")
-    reading = Reading(folder, complete)
+    reading = Reading(folder, complete, shelf)
     owners: dict[Path, Path] = {}
     try:
         meaning = _named(reading, ClassMap() if classes is None else classes, (texts / NAMES, folder / NAMES))
-        for path in _files(pictures):
+        for path in _files(pictures) if pictures.is_dir() else ():
             if path.suffix.lower() not in PICTURE_SUFFIXES:
                 continue
             text = texts / path.relative_to(pictures).with_suffix(".txt")
@@ -77,16 +81,27 @@ def read_yolo(
                 reading.report(str(unfit), file=text)
         for text in _files(texts):
             if text.suffix == ".txt" and text not in owners and text.name != NAMES:
-                reading.report("no picture belongs to this file", file=text)
+                _lone(reading, (pictures / text.relative_to(texts)).with_suffix(".jpg"), text, meaning)
     except TooManyProblems:
         pass
     return reading.result()
 
 
+def _lone(reading: Reading, named: Path, text: Path, classes: ClassMap) -> None:
+    """A text file without a picture beside it."""
+    if reading.shelf is BESIDE:
+        reading.report("no picture belongs to this file", file=text)
+        return
+    try:
+        reading.add(_picture(reading, named, text, classes))
+    except (Unfit, SourceMissing) as unfit:
+        reading.report(str(unfit), file=text)
+
+
 def _picture(reading: Reading, path: Path, text: Path, classes: ClassMap) -> LabelledPicture:
     if not text.is_file():
         raise Unfit(f"no such file, so nobody knows what is in {path.name}; an empty file would say: nothing")
-    size = size_of(path)
+    path, size = reading.shelf.find(path)
     boxes: list[LabelBox] = []
     ignore: list[IgnoreRegion] = []
     complete = reading.complete
