@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 from prometheus_client import generate_latest
 
+from helmet_agent.adapters.hub_http.token import make_token
 from helmet_agent.adapters.litert import bundled_model_dir
 from helmet_agent.api.preview import PreviewRefusedError
 from helmet_agent.app.composition import Agent, compose
+from helmet_agent.app.hub import make_reporter
 from helmet_agent.app.memory import memory_governor, memory_status
 from helmet_agent.app.node import STUCK_SECONDS, Node
-from helmet_agent.config import AgentConfig, NodeConfig
+from helmet_agent.config import AgentConfig, HubConfig, NodeConfig
 from helmet_agent.errors import SourceLost
 from helmet_agent.metrics import make_registry
 from helmet_agent.source_url import SourceSettings
@@ -131,3 +133,33 @@ def test_short_memory_sheds_preview_then_mining_then_frames_and_shows(agent: Age
     with pytest.raises(PreviewRefusedError):
         node.preview.open()
     assert not wanted
+
+
+def test_the_hub_shows_in_the_snapshot_and_what_is_sent_is_shed_with_mining(
+    tmp_path: Path, picture: BgrImage, clock: ManualClock
+) -> None:
+    token = tmp_path / "hub.token"
+    make_token(token)
+    hub = HubConfig(url="http://localhost:9", token_file=token)
+    config = AgentConfig(node=NodeConfig(name="n1", data_dir=tmp_path / "data"), hub=hub)
+    source = ScriptedSource([picture], "gate", clock=clock)
+    agent = compose(config, clock, until_eof=True, sources=[(source, SourceSettings("gate", "gate"))])
+    try:
+        node = Node(agent, clock)
+        reporter = make_reporter(hub, node, clock)
+        assert reporter is not None
+        node.watch_reports(reporter)
+        assert agent.uplink is not None
+        loop = memory_governor(agent, node.preview, [].append, clock, lambda: NearlyFull(900 << 20, 1000 << 20))
+        for state in ("idle", "paused"):
+            agent.uplink.step()
+            now = node.snapshot()
+            assert now.uplink is not None
+            assert now.reports is not None
+            assert now.uplink.state == state
+            for _ in range(2):
+                loop.tick()
+                clock.advance(10)
+    finally:
+        agent.close()
+    assert agent.uplink.status().state == "stopped"
