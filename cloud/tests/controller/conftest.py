@@ -71,6 +71,7 @@ class Rig:
     reached: Callable[[str], None] = field(default=lambda _point: None)
     controller: JobController = field(init=False)
     tokens: int = 0
+    prefix: str = "t"
 
     def __post_init__(self) -> None:
         self.restart()
@@ -91,7 +92,7 @@ class Rig:
 
     def _token(self) -> str:
         self.tokens += 1
-        return f"{self.tokens:05d}"
+        return f"{self.prefix}{self.tokens}"
 
     def apply(self, document: dict[str, Any]) -> dict[str, Any]:
         """Creates a resource as the API does."""
@@ -133,7 +134,7 @@ class Rig:
             self.clock.advance(seconds)
             self.controller.tick()
 
-    def play(self, ticks: int = 60) -> None:
+    def play(self, ticks: int = 16) -> None:
         """Ticks by the second until nothing moves."""
         self.clock.advance(61.0)
         for _ in range(ticks):
@@ -217,3 +218,23 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
 def loaded(text: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(text)
     return found
+
+
+@pytest.fixture
+def hub_folder() -> Iterator[Callable[[Path], tuple[Path, Rig]]]:
+    """Makes a folder for hub_to_kill.py, with twenty samples and the seed's resources in it."""
+    made: list[Rig] = []
+
+    def make(folder: Path) -> tuple[Path, Rig]:
+        folder.mkdir(exist_ok=True)
+        hub = make_rig(folder)
+        made.append(hub)
+        for name in ("dataset", "initial-model", "deploy-model"):
+            hub.apply(seed(name))
+        hub.apply(small_job())
+        hub.add(range(20))
+        return folder, hub
+
+    yield make
+    for hub in made:
+        hub.database.close()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -29,6 +30,11 @@ class DatasetStatus:
         self._parts = parts
         self._due: dict[tuple[str, int], float] = {}
         self._said: dict[str, str | None] = {}
+
+    @property
+    def due(self) -> float:
+        """Monotonic time at which the next look is due; infinite without any Dataset."""
+        return min(self._due.values(), default=math.inf)
 
     def tick(self) -> None:
         """Looks at those that are due."""
