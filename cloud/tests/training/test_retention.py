@@ -84,6 +84,7 @@ def test_backbone_is_what_the_neck_does_not_change(network: Network) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # tracing the network takes a minute, more on a busy machine
 def test_frozen_round_moves_the_heads_and_nothing_else(pictures: list[LabelledPicture], network: Network) -> None:
     plan = Plan(steps=2, batch=4, warmup_steps=1, freeze=True, **SIZE)
     trainer = Trainer(network, plan)
@@ -97,6 +98,7 @@ def test_frozen_round_moves_the_heads_and_nothing_else(pictures: list[LabelledPi
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # tracing the network takes a minute, more on a busy machine
 def test_kept_round_stays_nearer_to_what_the_old_model_said(tmp_path: Path, pictures: list[LabelledPicture]) -> None:
     keras.utils.set_random_seed(3)
     start = build_network(TINY)
