@@ -118,7 +118,10 @@ def test_waits_and_watches_see_conditions_and_deletion(hub: Hub, seed: dict[str,
     hub.store.write_status("IncrementalLearningJob", "default", JOB, status(DEPLOYED, WAITING))
     assert watch.stdout.readline().split()[1:4] == ["Train", "Waiting", "True"]
     assert waiting.communicate(timeout=40)[0].endswith("condition met\n")
-    gone = hub.start_kubectl("wait", "--for=delete", f"il/{JOB}", "--timeout=40s")
+    gone = hub.start_kubectl("wait", "--for=delete", f"il/{JOB}", "--timeout=40s", "-v=6")
+    assert gone.stderr is not None
+    # It fails when the job is gone before it looked for it the first time.
+    assert any("watch=true" in line for line in iter(gone.stderr.readline, ""))
     assert "deleted" in hub.kubectl("delete", "il", JOB).stdout
     assert gone.communicate(timeout=40)[0].endswith("condition met\n")
     assert gone.returncode == 0

@@ -14,6 +14,7 @@ from helmet_cloud.cli.channel import channel
 from helmet_cloud.cli.check_config import check_config
 from helmet_cloud.cli.evaluate import evaluate
 from helmet_cloud.cli.init import init
+from helmet_cloud.cli.jobs import jobs
 from helmet_cloud.cli.labels import labels
 from helmet_cloud.cli.models import models
 from helmet_cloud.cli.nodes import nodes
@@ -36,6 +37,7 @@ app = typer.Typer(
 app.add_typer(labels, name="labels")
 app.add_typer(models, name="models")
 app.add_typer(nodes, name="nodes")
+app.add_typer(jobs, name="jobs")
 app.add_typer(channel, name="channel")
 app.command()(init)
 app.command()(serve)
