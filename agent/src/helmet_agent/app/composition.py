@@ -13,6 +13,7 @@ import cv2
 
 from helmet_agent.adapters.annotated_pictures import AnnotatedPictures
 from helmet_agent.adapters.annotated_video import AnnotatedVideo
+from helmet_agent.adapters.detection_lines import DetectionLines
 from helmet_agent.adapters.directory_sink import DirectorySink
 from helmet_agent.adapters.event_log import EventLog, EventWriter
 from helmet_agent.adapters.spool import Spool
@@ -26,6 +27,7 @@ from helmet_agent.app.summary import Summary
 from helmet_agent.app.updates import check_update_files, first_detector, make_updates, open_models
 from helmet_agent.errors import ConfigError
 from helmet_agent.runtime import ModelSlot
+from helmet_agent.services.detection_log import DetectionLog
 from helmet_agent.services.event_stage import EventStage
 from helmet_agent.services.ingest import Ingest
 from helmet_agent.services.pipeline import Pipeline, SourceEyes
@@ -77,6 +79,7 @@ class Agent:
         latest: the latest frame of each source, for the preview.
         batch: every source is read to its end, so every queue waits and nothing is dropped.
         models, updates: the folder of models and who takes new ones, if updates are on; a batch run keeps its model.
+        detections: one line a frame, if wanted.
     """
 
     config: AgentConfig
@@ -93,6 +96,7 @@ class Agent:
     batch: bool
     models: Models | None = None
     updates: UpdateLoop | None = None
+    detections: DetectionLog | None = None
 
     def close(self) -> None:
         """Stops the sources, writes what is queued, closes every file.
@@ -106,8 +110,9 @@ class Agent:
                 stack.callback(self.models.close)
             if self.spool is not None:
                 stack.callback(self.spool.close)
-            if self.results is not None:
-                stack.callback(self.results.close, seconds)
+            for stage in (self.results, self.detections):
+                if stage is not None:
+                    stack.callback(stage.close, seconds)
             stack.callback(self.events.close, seconds)
             if self.mining is not None:
                 stack.callback(self.mining.close, seconds)
@@ -172,10 +177,13 @@ def compose(
         events = _events(config, clock, blocking=batch)
         undo.callback(events.close, 0.0)
         results = _results(config, chosen, blocking=batch)
+        detections = _detections(config, blocking=batch)
         summary, latest = Summary(), LatestFrames()
         ours: list[FrameObserver] = [summary, latest, events]
         if results is not None:
             ours.append(results)
+        if detections is not None:
+            ours.append(detections)
         ingest = Ingest(chosen, _preparing(slot), clock, random.SystemRandom().random, until_eof=until_eof)
         pipeline = Pipeline(
             feed=ingest,
@@ -193,7 +201,21 @@ def compose(
             pipeline.rescue = updates.rescue
         undo.pop_all()
     return Agent(
-        config, slot, ingest, pipeline, mining, spool, uplink, events, results, summary, latest, batch, models, updates
+        config,
+        slot,
+        ingest,
+        pipeline,
+        mining,
+        spool,
+        uplink,
+        events,
+        results,
+        summary,
+        latest,
+        batch,
+        models,
+        updates,
+        detections,
     )
 
 
@@ -251,3 +273,10 @@ def _results(
         return AnnotatedVideo(folder, name, getattr(by_name.get(name), "frames_per_second", 0.0) or VIDEO_RATE)
 
     return ResultsStage(open_video, draw, blocking=blocking)
+
+
+def _detections(config: AgentConfig, *, blocking: bool) -> DetectionLog | None:
+    folder = config.results.detections
+    if folder is None:
+        return None
+    return DetectionLog(lambda source: DetectionLines(folder, source), blocking=blocking)

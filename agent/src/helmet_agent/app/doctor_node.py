@@ -34,8 +34,8 @@ LEAST_MEMORY_BYTES = 192 << 20
 
 def permissions(config: AgentConfig) -> Iterator[Finding]:
     """Whether this user may write the agent's folders and read its secrets, and whether others may not."""
-    folders = [config.node.data_dir]
-    folders += [folder for folder in (config.sink.directory, config.results.directory) if folder is not None]
+    wanted = (config.sink.directory, config.results.directory, config.results.detections)
+    folders = [config.node.data_dir, *(folder for folder in wanted if folder is not None)]
     for folder in folders:
         yield _writable(folder)
     for source in config.sources:

@@ -215,7 +215,7 @@ class SinkConfig:
 
 @dataclass(frozen=True)
 class ResultsConfig:
-    """Pictures with boxes drawn (Sedna's `RESULT_SAVED_URL`)."""
+    """What was seen, drawn into pictures or in words (Sedna's `RESULT_SAVED_URL`)."""
 
     directory: Path | None = key(
         kinds.optional(kinds.path()),
@@ -225,6 +225,13 @@ class ResultsConfig:
         example='"/var/lib/helmet-agent/results"',
     )
     video: bool = key(kinds.flag(), True, "One video a source; false: one JPEG a frame.")
+    detections: Path | None = key(
+        kinds.optional(kinds.path()),
+        None,
+        "Folder for one line of JSON a frame, with what was seen and the digest of the model that looked at it.",
+        absent="none",
+        example='"/var/lib/helmet-agent/detections"',
+    )
 
 
 @dataclass(frozen=True)
