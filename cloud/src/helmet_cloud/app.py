@@ -24,19 +24,27 @@ from helmet_agent.durable import FolderLock, make_folder, write_atomic
 from helmet_cloud.api.auth import Auth
 from helmet_cloud.api.basics import basics_router
 from helmet_cloud.api.channel import ChannelFiles
+from helmet_cloud.api.examples import examples_router
 from helmet_cloud.api.front import Front
+from helmet_cloud.api.kube import kube_router
+from helmet_cloud.api.metrics import FigureCollector, HubCollector, metrics_router
 from helmet_cloud.api.problem import install_problems
 from helmet_cloud.api.server import WebServer, load_certificate, server_tls
 from helmet_cloud.api.workers import workers_app
 from helmet_cloud.channel import open_channel, open_repository
+from helmet_cloud.clock import SystemClock
+from helmet_cloud.controller import JobController
+from helmet_cloud.examples.service import HubExamples
 from helmet_cloud.housekeeping import Chore, Housekeeping
 from helmet_cloud.setup.kubeconfig import write_kubeconfig
 from helmet_cloud.setup.steps import certificate_hosts, public_url
 from helmet_cloud.setup.tls import RENEW_DAYS, TlsFiles, make_server
 from helmet_cloud.store.opening import open_database
+from helmet_cloud.store.resources import ResourceStore
 from helmet_cloud.workers.runner import ProcessRunner
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Callable
 
     from helmet_cloud.settings import HubHome
@@ -44,9 +52,38 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 
 FRESHEN_SECONDS = 600.0
+RETENTION_SECONDS = 3600.0
 DAY_SECONDS = 86400.0
 PICTURE_HEADROOM_BYTES = 1 << 20
 STUCK_SECONDS = 120.0
+
+
+class Worker:
+    """A loop on a thread of its own.
+
+    Args:
+        name: of the thread.
+        run: turns until the event is set.
+    """
+
+    def __init__(self, name: str, run: Callable[[threading.Event], None]) -> None:
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=run, args=(self._stop,), name=name, daemon=True)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still turns."""
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        """Begins."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends after the turn in hand, or leaves it alone after a second: what it does survives being killed."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(1.0)
 
 
 class Hub:
@@ -93,10 +130,18 @@ class Hub:
         self._undo.append(self.workers_server.stop)
         self.url = public_url(settings, self.front_server.port)
         self.auth = Auth(self.database)
+        self.resources = ResourceStore(self.database, self._now)
+        self.examples = HubExamples(home, self.database, self._now)
+        self._undo.append(self.examples.close)
         self.runner = ProcessRunner(self.database, f"http://{self.workers_server.address}")
         self._undo.append(lambda: _bounded(self.runner.close))
+        controller = JobController(home, self.database, self.resources, self.runner, self.channel, SystemClock())
+        self.controller = Worker("controller", controller.run)
+        self._undo.append(self.controller.stop)
         self.files = ChannelFiles(home.channel)
+        self.answers: dict[str, Counter[int]] = {"channel": self.files.answers}
         self.front = Front(self._rest(), self.files, self._caps())
+        self.answers["api"] = self.front.answers
         self.housekeeping = Housekeeping(self._chores())
         self._undo.append(self.housekeeping.stop)
 
@@ -109,6 +154,7 @@ class Hub:
         self.workers_server.start(workers_app(self.database))
         self.front_server.start(self.front)
         self._tell_address()
+        self.controller.start()
         self.housekeeping.start()
 
     def stop(self) -> None:
@@ -128,6 +174,8 @@ class Hub:
         for name, server in (("listen", self.front_server), ("workers_listen", self.workers_server)):
             if not server.alive:
                 found[name] = "the server has ended"
+        if not self.controller.alive:
+            found["controller"] = "its thread has ended"
         if self.housekeeping.age_seconds > STUCK_SECONDS:
             found["housekeeping"] = f"stands still for {self.housekeeping.age_seconds:.0f} s"
         return found
@@ -141,11 +189,21 @@ class Hub:
             openapi_url=None,
         )
         install_problems(app)
-        app.include_router(
-            basics_router(
-                {"parts": self._parts_check, "database": self._database_check, "channel": self._channel_check}
-            )
+        figures = HubCollector(
+            self.database,
+            self.resources,
+            self.repository,
+            answers=self.answers,
+            certificate_days=lambda: self.tls.days_left(self._now()),
         )
+        checks = {"parts": self._parts_check, "database": self._database_check, "channel": self._channel_check}
+        for router in (
+            basics_router(checks),
+            metrics_router(self.auth, figures, FigureCollector(self.examples.metrics)),
+            examples_router(self.examples, self.auth),
+            kube_router(self.resources, self.home.settings, self.auth.require),
+        ):
+            app.include_router(router)
         return app
 
     def _caps(self) -> dict[str, int]:
@@ -155,6 +213,8 @@ class Hub:
         return [
             Chore("fresh signatures", FRESHEN_SECONDS, self.channel.freshen),
             Chore("fresh certificate", DAY_SECONDS, self._reload_certificate),
+            Chore("retention", RETENTION_SECONDS, lambda: self.examples.housekeeping.expire(self._now())),
+            Chore("pictures without a record", DAY_SECONDS, self.examples.housekeeping.heal),
         ]
 
     def _parts_check(self) -> str | None:
@@ -189,7 +249,9 @@ class Hub:
     def _tell_address(self) -> None:
         """Writes ``DIR/address``; with port 0, also the kubeconfig that names the port."""
         document = {"url": self.url, "listen": self.front_server.address, "workers": self.workers_server.address}
-        write_atomic(self.home.folder / "address", json.dumps(document).encode() + b"\n", mode=0o644)
+        path = self.home.folder / "address"
+        self._undo.append(lambda: path.unlink(missing_ok=True))
+        write_atomic(path, json.dumps(document).encode() + b"\n", mode=0o644)
         token = self.home.folder / "tokens" / "admin.token"
         if self.home.settings.listen.endswith(":0") and token.exists():
             write_kubeconfig(self.home.kubeconfig, self.url, self.tls.ca.read_bytes(), token.read_text().strip())

@@ -121,7 +121,7 @@ def test_a_download_goes_on_where_it_stopped(asked: str, begin: int, end: int, c
     assert found.headers["content-range"] == f"bytes {begin}-{end - 1}/{len(BIG)}"
 
 
-@pytest.mark.parametrize("asked", ["bytes=5-2", "bytes=0-1,4-5", "lines=1-2", "bytes=-", "bytes=a-b", "bytes=\u0661-\u0662"])
+@pytest.mark.parametrize("asked", ["bytes=5-2", "bytes=0-1,4-5", "lines=1-2", "bytes=-", "bytes=a-b", "bytes=\u0661-2"])
 def test_a_range_that_means_nothing_is_ignored(asked: str, client: httpx.Client) -> None:
     found = client.get(MODEL, headers={"Range": asked.encode()})
     assert (found.status_code, len(found.content)) == (200, len(BIG))

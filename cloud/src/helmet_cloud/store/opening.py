@@ -7,7 +7,10 @@ import importlib
 import pkgutil
 from typing import TYPE_CHECKING
 
+from sqlalchemy.exc import DBAPIError
+
 import helmet_cloud.store
+from helmet_cloud.errors import HubError
 from helmet_cloud.store.base import Base
 from helmet_cloud.store.database import Database
 
@@ -19,9 +22,16 @@ def open_database(home: HubHome) -> Database:
     """The database of a hub's folder; made when it is not there.
 
     Every module of this package registers its tables when it is imported, so all of them are imported first.
+
+    Raises:
+        HubError: the file is there and is no database, or cannot be written.
     """
     for module in pkgutil.iter_modules(helmet_cloud.store.__path__):
         importlib.import_module(f"helmet_cloud.store.{module.name}")
     database = Database(home.database)
-    Base.metadata.create_all(database.engine)
+    try:
+        Base.metadata.create_all(database.engine)
+    except DBAPIError as error:
+        database.close()
+        raise HubError(f"{home.database} cannot be opened: {error.orig}; restore it from a backup") from error
     return database
