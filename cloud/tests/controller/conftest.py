@@ -238,3 +238,16 @@ def hub_folder() -> Iterator[Callable[[Path], tuple[Path, Rig]]]:
     yield make
     for hub in made:
         hub.database.close()
+
+
+@pytest.fixture
+def seed_rig() -> Callable[[Path], Rig]:
+    """Makes a hub with the seed's four manifests as they are."""
+
+    def make(folder: Path) -> Rig:
+        made = make_rig(folder)
+        for name in ("dataset", "initial-model", "deploy-model", "job"):
+            made.apply(seed(name))
+        return made
+
+    return make
