@@ -18,6 +18,7 @@ MAX_DEPTH = 64
 """Deeper than any pod template."""
 
 MAX_DOCUMENTS = 1000
+_MAX_INTEGER = 1 << 63
 _MERGE = "tag:yaml.org,2002:merge"
 _TIMESTAMP = "tag:yaml.org,2002:timestamp"
 _TEXT = "tag:yaml.org,2002:str"
@@ -212,10 +213,12 @@ def _no_constant(name: str) -> None:
 
 
 def _check(value: Any) -> None:
-    """Refuses what is nested too deep, and texts that cannot be written back."""
+    """Refuses what is nested too deep, and values that cannot be written back."""
     for depth, each in _walk(value):
         if depth > MAX_DEPTH:
             raise BadRequest(f"nested deeper than {MAX_DEPTH} levels")
+        if isinstance(each, int) and not -_MAX_INTEGER <= each < _MAX_INTEGER:
+            raise BadRequest("a number does not fit 64 bits")
         if isinstance(each, str):
             try:
                 each.encode()
