@@ -13,7 +13,7 @@ from helmet_agent.adapters.hub_http.client import HubAddress, HubHttp
 from helmet_agent.adapters.spool import Spool
 from helmet_agent.app.enrolment import enrol
 from helmet_agent.contract import HardExample, NodeReport
-from helmet_agent.errors import HubDenied
+from helmet_agent.errors import HubDenied, HubRefused
 from helmet_agent.retry import Backoff
 from helmet_agent.services.bandwidth import TokenBucket
 from helmet_agent.services.uplink import Uplink
@@ -131,6 +131,22 @@ def test_a_picture_that_is_none_is_refused_and_another_nodes_example_too_and_the
     assert "seen by old-name" in reasons
     with site.hub.database.read() as session:
         assert find_example(session, make_record(good).sha256) is not None
+
+
+def test_the_hubs_word_is_heard_even_when_it_does_not_wait_for_the_end_of_a_large_picture(
+    site: Site, make_record: Callable[..., Any]
+) -> None:
+    jpeg = bytes(3 << 20)
+    example = HardExample(jpeg, make_record(jpeg))
+    for _ in range(5):
+        with pytest.raises(HubDenied):
+            site.client.put_example(example, lambda _count: None)
+    site.register()
+    huge = bytes(60 << 20)
+    for _ in range(3):
+        with pytest.raises(HubRefused, match="larger than the hub takes") as caught:
+            site.client.put_example(HardExample(huge, make_record(huge)), lambda _count: None)
+        assert not caught.value.for_good
 
 
 def test_a_report_shows_in_the_fleet(site: Site) -> None:

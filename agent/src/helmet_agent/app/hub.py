@@ -7,7 +7,6 @@ import random
 from typing import TYPE_CHECKING
 
 from helmet_agent import __version__
-from helmet_agent.adapters.hub_http.authority import tls_context
 from helmet_agent.adapters.hub_http.token import read_token
 from helmet_agent.errors import ConfigError
 from helmet_agent.retry import Backoff
@@ -39,6 +38,8 @@ def check_hub_files(hub: HubConfig) -> None:
     """
     if hub.url is None or hub.token_file is None:
         return
+    from helmet_agent.adapters.hub_http.authority import tls_context  # noqa: PLC0415 - loads OpenSSL
+
     try:
         read_token(hub.token_file)
     except ConfigError as error:

@@ -83,7 +83,7 @@ def test_an_answer_that_never_arrives_sends_the_example_again_as_the_same(
         (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", "not as a hub does"),
         (b"HTTP/1.1 201 Created\r\nContent-Type: text/html\r\nContent-Length: 5\r\n\r\nlogin", "not as a hub does"),
         (
-            b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 16\r\n\r\n{"sha256":"beef"}'[:-1],
+            b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 17\r\n\r\n{"sha256":"beef"}',
             "not as a hub does",
         ),
         (b"HTTP/1.1 204 No Content\r\n\r\n", "answered 204"),

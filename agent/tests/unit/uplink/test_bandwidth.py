@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helmet_agent.services.bandwidth import BURST_SECONDS, TokenBucket
@@ -12,6 +12,7 @@ SIZES = st.lists(st.integers(1, 100_000), min_size=1, max_size=60)
 RATES = st.integers(1024, 10_000_000)
 
 
+@settings(deadline=None)
 @given(rate=RATES, sizes=SIZES, idle=st.lists(st.floats(0, 30), min_size=60, max_size=60))
 def test_no_span_ever_carries_more_than_the_rate_and_one_burst(rate: int, sizes: list[int], idle: list[float]) -> None:
     clock = ManualClock()
@@ -29,6 +30,7 @@ def test_no_span_ever_carries_more_than_the_rate_and_one_burst(rate: int, sizes:
             assert total - sent[first][1] <= rate * (when - sent[first][0] + BURST_SECONDS) * (1 + 1e-9) + 1e-6
 
 
+@settings(deadline=None)
 @given(rate=RATES, sizes=SIZES)
 def test_a_backlog_uses_all_of_the_rate(rate: int, sizes: list[int]) -> None:
     clock = ManualClock()
