@@ -159,6 +159,9 @@ class Hub:
 
     def stop(self) -> None:
         """Ends everything that was begun, last things first; idempotent."""
+        front = getattr(self, "front", None)
+        if front is not None:
+            front.close()
         for server in (getattr(self, name, None) for name in ("front_server", "workers_server")):
             if server is not None:
                 server.ask_to_stop()

@@ -71,6 +71,7 @@ def test_it_ends_within_three_seconds_whoever_is_connected(folder: Path, serve: 
         assert hub.stop() < 3.0
     assert hub.process.returncode == 0
     assert "the hub has stopped" in hub.log.read_text()
+    assert "Traceback" not in hub.log.read_text()
     assert not (folder / "address").exists()
     watch.kill()
     watch.wait()

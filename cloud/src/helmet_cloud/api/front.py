@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import math
 import threading
 import time
@@ -96,7 +98,15 @@ class Front:
         self._channel = channel
         self._caps = caps
         self._limit = limit or NoLimit()
+        self._closing = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.answers: Counter[int] = Counter()
+
+    def close(self) -> None:
+        """Tells answers that have no end, such as watches, that their client has gone; from any thread."""
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and its answers with it
+                self._loop.call_soon_threadsafe(self._closing.set)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
@@ -108,9 +118,13 @@ class Front:
             await self._channel(scope, receive, _with_headers(send, SAFETY))
             return
 
+        unfinished = False
+
         async def counted(message: MutableMapping[str, Any]) -> None:
+            nonlocal unfinished
             if message["type"] == "http.response.start":
                 self.answers[message["status"]] += 1
+            unfinished = message["type"] == "http.response.start" or message.get("more_body", False)
             await send(message)
 
         answer = _with_headers(counted, (*SAFETY, NOT_KEPT))
@@ -127,7 +141,36 @@ class Front:
             detail = f"{int(said)} bytes; at most {cap} are taken here"
             await problem(413, detail, {"Connection": "close"})(scope, receive, answer)
             return
-        await self._app(scope, _capped(receive, cap), answer)
+        self._loop = asyncio.get_running_loop()
+        await self._app(scope, self._receiver(receive, cap), answer)
+        if unfinished and self._closing.is_set():
+            await send({"type": "http.response.body", "body": b""})
+
+    def _receiver(self, receive: Receive, cap: int) -> Receive:
+        """Counts a body that did not say how long it is; once it is there, hears of the hub's end too."""
+        taken, whole = 0, False
+
+        async def receiving() -> MutableMapping[str, Any]:
+            nonlocal taken, whole
+            if whole:
+                return await self._last(receive)
+            message = await receive()
+            taken += len(message.get("body", b""))
+            whole = not message.get("more_body", False)
+            if taken > cap:
+                raise TooLarge(f"more than {cap} bytes; no more are taken here")
+            return message
+
+        return receiving
+
+    async def _last(self, receive: Receive) -> MutableMapping[str, Any]:
+        gone, closing = asyncio.ensure_future(receive()), asyncio.ensure_future(self._closing.wait())
+        try:
+            await asyncio.wait((gone, closing), return_when=asyncio.FIRST_COMPLETED)
+            return gone.result() if gone.done() else {"type": "http.disconnect"}
+        finally:
+            gone.cancel()
+            closing.cancel()
 
 
 def _with_headers(send: Send, headers: tuple[tuple[bytes, bytes], ...]) -> Send:
@@ -140,18 +183,3 @@ def _with_headers(send: Send, headers: tuple[tuple[bytes, bytes], ...]) -> Send:
         await send(message)
 
     return sending
-
-
-def _capped(receive: Receive, cap: int) -> Receive:
-    """Counts a body that did not say how long it is."""
-    taken = 0
-
-    async def receiving() -> MutableMapping[str, Any]:
-        nonlocal taken
-        message = await receive()
-        taken += len(message.get("body", b""))
-        if taken > cap:
-            raise TooLarge(f"more than {cap} bytes; no more are taken here")
-        return message
-
-    return receiving

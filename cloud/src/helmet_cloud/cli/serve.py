@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from helmet_agent.errors import UsageError
+from helmet_agent.errors import EXIT_OK, UsageError
 
 if TYPE_CHECKING:
     from helmet_cloud.app import Hub
@@ -64,6 +65,10 @@ def serve(
     finally:
         hub.stop()
     log.info("the hub has stopped")
+    # Taking the interpreter apart costs a busy machine seconds, and everything is on the disk.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(EXIT_OK)
 
 
 def _wait(hub: Hub, manager: ServiceManager, wanted: threading.Event) -> None:
