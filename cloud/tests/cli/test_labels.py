@@ -115,7 +115,7 @@ def test_names_maps_and_completeness(yolo: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["import", "pascal", "a", "b"], "unknown format 'pascal': expected sedna, yolo or coco"),
+        (["import", "pascal", "a", "b"], "unknown format 'pascal': expected sedna, yolo, coco or labelstudio"),
         (["import", "coco", "a"], "Missing argument 'DATASET'"),
         (["check", "coco"], "expected FORMAT:PATH"),
         (["check", "coco:"], "expected FORMAT:PATH"),

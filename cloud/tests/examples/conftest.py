@@ -21,12 +21,15 @@ from fastapi import FastAPI
 from helmet_agent.contract import Detection, ExampleRecord
 from helmet_cloud.api.auth import Auth
 from helmet_cloud.api.examples import examples_router
+from helmet_cloud.api.labels import labels_router
 from helmet_cloud.api.problem import install_problems
+from helmet_cloud.examples.labelling import Labelling
 from helmet_cloud.examples.service import HubExamples
 from helmet_cloud.examples.upload import MEDIA_TYPE
 from helmet_cloud.settings import HubHome, HubSettings
 from helmet_cloud.store.base import Base
 from helmet_cloud.store.database import Database
+from helmet_cloud.store.resources import ResourceStore
 from helmet_cloud.store.tokens import add_token, new_token, token_digest
 
 if TYPE_CHECKING:
@@ -91,6 +94,9 @@ class Hub:
         self.app = FastAPI()
         install_problems(self.app)
         self.app.include_router(examples_router(self.examples, self.auth))
+        self.resources = ResourceStore(self.database)
+        self.labelling = Labelling(self.home, self.database, self.resources)
+        self.app.include_router(labels_router(self.labelling, self.auth, lambda: self.now))
         self._server: uvicorn.Server | None = None
         self._socket = socket.create_server(("127.0.0.1", 0))
         self._thread: threading.Thread | None = None
@@ -124,6 +130,17 @@ class Hub:
             done.result(30)
             digests.append(record.sha256)
         return digests
+
+    def dataset(self, name: str = "site", url: str = "/data/site/data.txt", kind: str = "txt") -> Path:
+        """Makes a Dataset; returns where its file belongs."""
+        document = {
+            "apiVersion": "sedna.io/v1alpha1",
+            "kind": "Dataset",
+            "metadata": {"namespace": "default", "name": name},
+            "spec": {"url": url, "format": kind, "nodeName": "hub"},
+        }
+        self.resources.create(document)
+        return self.home.settings.rootfs / url.lstrip("/")
 
     def close(self) -> None:
         if self._server is not None and self._thread is not None:

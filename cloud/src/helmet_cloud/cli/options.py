@@ -13,9 +13,9 @@ from helmet_agent.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from helmet_cloud.labels import ClassMap, LabelFormat, LabelSet
+    from helmet_cloud.labels import ClassMap, LabelFormat, LabelSet, Shelf
 
-FORMATS = "sedna, yolo or coco"
+FORMATS = "sedna, yolo, coco or labelstudio"
 
 Complete = Annotated[
     str | None,
@@ -115,8 +115,9 @@ def read_source(
     names: str | None,
     meaning: Sequence[str] | None,
     annotations: str = "labels",
+    shelf: Shelf | None = None,
 ) -> LabelSet:
-    """Reads labels as the options say.
+    """Reads labels as the options say; pictures lie beside them, or where the shelf knows.
 
     Raises:
         UsageError: an option cannot be right, or there is nothing at the path.
@@ -127,7 +128,12 @@ def read_source(
     if not path.exists():
         raise UsageError(f"no such file or folder: {path}")
     return read_labels(
-        label_format, path, class_map(names, meaning), complete=complete_labels(complete), annotations=annotations
+        label_format,
+        path,
+        class_map(names, meaning),
+        complete=complete_labels(complete),
+        annotations=annotations,
+        **({} if shelf is None else {"shelf": shelf}),
     )
 
 
