@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from helmet_agent.contract import ExampleRecord
 from helmet_cloud.labels import read_sedna
+from helmet_cloud.store.examples import add_examples
+from helmet_cloud.store.rounds import lineage
 from helmet_cloud.store.samples import version_members
 
 if TYPE_CHECKING:
@@ -164,3 +168,47 @@ def test_the_channel_is_told_all_that_travels_with_the_model(rig: Rig) -> None:
     (row,) = rig.rounds
     assert (publication.ring, publication.dataset, publication.parent) == ("canary", row.train_version, row.base_sha256)
     assert publication.report["metric"]["value"] == 0.2
+
+
+def test_the_deployed_model_tells_what_it_was_measured_at(rig: Rig) -> None:
+    rig.add(range(20))
+    rig.play()
+    status = rig.resources.get("Model", "default", "deploy-model")["status"]
+    metrics = {one["key"]: one["value"] for one in status["metrics"]}
+    assert metrics["precision[helmet-off]"] == "0.8000"
+    assert metrics["recall[person]"] == "0.7000"
+    assert status["updateTime"].endswith("Z")
+
+
+def test_what_one_camera_saw_within_ten_seconds_stays_on_one_side_and_leads_back_to_its_node(rig: Rig) -> None:
+    rig.add(range(40))
+    records = []
+    for number, picture in enumerate(sorted(rig.file.parent.glob("*.png"))):
+        content = picture.read_bytes()
+        records.append(
+            ExampleRecord(
+                sha256=hashlib.sha256(content).hexdigest(),
+                node="gate-1",
+                source="camera",
+                frame=number,
+                time_seconds=1000.0 + 10 * (number // 4) + number % 4,
+                width=32,
+                height=24,
+                model="0" * 64,
+                rule="IBT",
+                value=1.0,
+                detections=(),
+            )
+        )
+    with rig.database.write() as session:
+        add_examples(session, [(record, 1) for record in records], 0.0)
+    rig.play()
+    samples = rig.samples()
+    for start in range(0, 40, 4):
+        assert len({samples[record.sha256][0] for record in records[start : start + 4]}) == 1
+    (row,) = rig.rounds
+    with rig.database.read() as session:
+        found = lineage(session, str(row.model_sha256))
+    assert found.nodes == ("gate-1",)
+    assert {one.source for one in found.samples} == {"camera"}
+    assert {one.sha256 for one in found.samples} == {one for one, (side, *_) in samples.items() if side == "train"}

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -40,6 +41,9 @@ def test_garbage_from_an_eval_worker_ends_the_round_with_a_reason_and_deploys_no
     assert row.status in {"refused", "failed"}
     assert row.reason
     assert rig.channel.out == []
+    for condition in rig.job()["status"]["conditions"]:
+        # What Python alone reads, such as Infinity, is no JSON.
+        json.loads(condition.get("data", "{}"), parse_constant=pytest.fail)
 
 
 @pytest.mark.parametrize("url", ["/etc", "../..", 7, None])

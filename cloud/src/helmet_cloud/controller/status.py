@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from helmet_cloud.errors import NotFound
-from helmet_cloud.resources.kinds import JOB
+from helmet_cloud.resources.kinds import JOB, MODEL
 from helmet_cloud.store.resources import timestamp
 from helmet_cloud.store.rounds import ACCEPTED, RUNNING, JobRow, last_round
 
@@ -29,6 +30,7 @@ def tell(parts: Parts, uid: str) -> None:
     with parts.database.read() as session:
         row = session.get_one(JobRow, uid)
         status = status_of(session, row, parts.home.settings.history_conditions)
+        accepted = last_round(session, uid, ACCEPTED)
     try:
         present = parts.resources.get(JOB.name, row.namespace, row.name)
     except NotFound:
@@ -37,6 +39,8 @@ def tell(parts: Parts, uid: str) -> None:
         return
     if present.get("status") != status:
         parts.resources.write_status(JOB.name, row.namespace, row.name, status)
+        if accepted is not None:
+            _tell_model(parts, row.namespace, present["spec"]["deploySpec"]["model"]["name"], accepted)
     fresh = [one for one in row.conditions if one["number"] > row.told]
     for one in fresh:
         if one["reason"] in _TOLD_OF:
@@ -47,6 +51,22 @@ def tell(parts: Parts, uid: str) -> None:
     if fresh:
         with parts.database.write() as session:
             session.get_one(JobRow, uid).told = fresh[-1]["number"]
+
+
+def _tell_model(parts: Parts, namespace: str, name: str, accepted: RoundRow) -> None:
+    """The deployed Model's status: what the model that fills its slot was measured at."""
+    measured: dict[str, Any] = (accepted.decision or {}).get("new") or {}
+    labels = measured.get("labels") or ()
+    metrics = [
+        {"key": f"{metric}[{label}]", "value": f"{value:.4f}"}
+        for metric, values in sorted(measured.get("values", {}).items())
+        if isinstance(values, list)
+        for label, value in zip(labels, values, strict=False)
+        if value is not None
+    ]
+    status = {"updateTime": timestamp(accepted.closed_seconds or 0.0), "metrics": metrics}
+    with contextlib.suppress(NotFound):
+        parts.resources.write_status(MODEL.name, namespace, name, status)
 
 
 def status_of(session: Session, row: JobRow, limit: int) -> dict[str, Any]:

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from helmet_cloud.core.worker_outcome import COMPLETED, FAILED, Observation
 
@@ -53,7 +54,7 @@ class Watch:
             exit_code=None if state is None else state.exit_code,
             reason=None if state is None else state.reason,
             status=None if last is None else last.status,
-            results=() if last is None else last.results,
+            results=() if last is None else tuple(finite(one) for one in last.results),
             running_seconds=now - times.first,
             gone_seconds=0.0 if times.gone is None else now - times.gone,
             done_seconds=0.0 if times.done is None else now - times.done,
@@ -63,6 +64,15 @@ class Watch:
     def forget(self, worker: str) -> None:
         """The worker is over."""
         self._times.pop(worker, None)
+
+
+def finite(value: Any) -> Any:
+    """A JSON value of a report in which no number is infinite or none at all: JSON has no word for these."""
+    if isinstance(value, dict):
+        return {key: finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def progress(report: WorkerReport | None) -> str:
