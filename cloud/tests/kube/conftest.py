@@ -18,6 +18,7 @@ import trustme
 from fastapi import FastAPI
 
 from helmet_cloud.api.auth import Auth
+from helmet_cloud.api.basics import basics_router
 from helmet_cloud.api.kube import kube_router
 from helmet_cloud.api.server import WebServer
 from helmet_cloud.settings import HubSettings
@@ -91,6 +92,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
         add_token(session, "n", token_digest(NODE_TOKEN), ["node:n"], 0.0)
     store = ResourceStore(database)
     app = FastAPI()
+    app.include_router(basics_router({}))
     app.include_router(kube_router(store, HubSettings(zone="Europe/Berlin"), Auth(database).require))
     authority = trustme.CA()
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
