@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 import typer
 
 from helmet_agent.errors import EXIT_FAILED, EXIT_OK, EXIT_USAGE, AgentError
+from helmet_cloud.cli.backup import backup, restore
 from helmet_cloud.cli.channel import channel
 from helmet_cloud.cli.check_config import check_config
 from helmet_cloud.cli.evaluate import evaluate
+from helmet_cloud.cli.examples import examples
 from helmet_cloud.cli.init import init
 from helmet_cloud.cli.jobs import jobs
 from helmet_cloud.cli.labels import labels
@@ -37,11 +39,14 @@ app = typer.Typer(
 app.add_typer(labels, name="labels")
 app.add_typer(models, name="models")
 app.add_typer(nodes, name="nodes")
+app.add_typer(examples, name="examples")
 app.add_typer(jobs, name="jobs")
 app.add_typer(channel, name="channel")
 app.command()(init)
 app.command()(serve)
 app.command()(check_config)
+app.command()(backup)
+app.command()(restore)
 app.command()(evaluate)
 app.command()(train)
 app.command()(export)
