@@ -19,7 +19,7 @@ from helmet_agent.app.composition import Agent, compose
 from helmet_agent.app.hub import make_reporter
 from helmet_agent.app.memory import memory_governor, memory_status
 from helmet_agent.app.node import STUCK_SECONDS, Node
-from helmet_agent.config import AgentConfig, HubConfig, NodeConfig
+from helmet_agent.config import AgentConfig, HubConfig, MiningConfig, NodeConfig
 from helmet_agent.errors import SourceLost
 from helmet_agent.metrics import make_registry
 from helmet_agent.source_url import SourceSettings
@@ -163,3 +163,26 @@ def test_the_hub_shows_in_the_snapshot_and_what_is_sent_is_shed_with_mining(
     finally:
         agent.close()
     assert agent.uplink.status().state == "stopped"
+
+
+def test_what_was_kept_before_mining_was_switched_off_is_still_looked_after(
+    tmp_path: Path, picture: BgrImage, clock: ManualClock
+) -> None:
+    token = tmp_path / "hub.token"
+    make_token(token)
+    (tmp_path / "data" / "spool").mkdir(parents=True)
+    config = AgentConfig(
+        node=NodeConfig(name="n1", data_dir=tmp_path / "data"),
+        mining=MiningConfig(enabled=False),
+        hub=HubConfig(url="http://localhost:9", token_file=token),
+    )
+    source = ScriptedSource([picture], "gate", clock=clock)
+    agent = compose(config, clock, until_eof=True, sources=[(source, SourceSettings("gate", "gate"))])
+    try:
+        assert agent.mining is None
+        assert agent.spool is not None
+        assert agent.uplink is not None
+        run(agent)
+        assert Node(agent, clock).snapshot().frames == 1
+    finally:
+        agent.close()

@@ -71,7 +71,7 @@ class Agent:
         slot: the live model.
         ingest: the sources, not started yet.
         pipeline: the inference loop.
-        mining, spool: hard examples, if mining is on.
+        mining, spool: hard examples, if mining is on; the spool also where an earlier run left one.
         uplink: sends them to the hub, if there is one.
         events: the events file, its pictures and its subscribers.
         results: annotated videos or pictures, if wanted.
@@ -237,12 +237,16 @@ def _eyes(config: AgentConfig, source: str) -> SourceEyes:
 def _mining(
     config: AgentConfig, slot: ModelSlot, clock: Clock, undo: contextlib.ExitStack, *, blocking: bool
 ) -> tuple[Spool | None, MiningStage | None]:
-    if not config.mining.enabled:
+    folder = config.node.data_dir / "spool"
+    # What was kept before mining was switched off is still sent, and still deleted after its time.
+    if not config.mining.enabled and not folder.is_dir():
         return None, None
-    rules = mining_rules(config, slot.current.manifest)
-    spool = Spool(config.node.data_dir / "spool", config.spool.quota)
+    rules = mining_rules(config, slot.current.manifest) if config.mining.enabled else ()
+    spool = Spool(folder, config.spool.quota)
     undo.callback(spool.close)
     spool.expire(clock.now(), config.spool.retention_days)
+    if not config.mining.enabled:
+        return spool, None
     sink: ExampleSink = spool
     if config.sink.directory is not None:
         sink = SpoolAndFolder(spool, DirectorySink(config.sink.directory))
