@@ -89,6 +89,19 @@ def test_neighbouring_frames_stay_on_one_side() -> None:
     assert groups(trained).isdisjoint(groups(kept))
 
 
+def test_links_by_digest_are_grouped_by_what_they_point_to(tmp_path: Path) -> None:
+    plain, linked = [], []
+    for number in range(0, 1000, 5):
+        target = tmp_path / f"cam_{number:05d}.jpg"
+        target.touch()
+        link = tmp_path / f"{number * 7919 % 1000:03d}{number:04x}.jpg"
+        link.symlink_to(target)
+        plain.append(picture(str(target)))
+        linked.append(picture(str(link)))
+    sides = [[one.path.resolve() for one in side] for side in set_aside(linked)]
+    assert sides == [[one.path for one in side] for side in set_aside(plain)]
+
+
 def test_too_few_to_choose_by_means_that_all_train() -> None:
     pictures = [picture(f"cam{number}_1.jpg") for number in range(3)]
     assert set_aside(pictures) == (pictures, [])
