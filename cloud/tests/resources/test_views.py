@@ -89,6 +89,7 @@ def test_options_are_read_and_mistakes_named() -> None:
         ("retention", "perhaps"),
         ("ring", "beta"),
         ("seed", "-1"),
+        ("replay-dataset", "../x"),
         ("tme-zone", "UTC"),
     ],
 )

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from helmet_cloud.resources.metadata import is_name
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -92,6 +94,12 @@ def _zone(text: str) -> str:
     return ZoneInfo(text).key
 
 
+def _name(text: str) -> str:
+    if not is_name(text):
+        raise ValueError
+    return text
+
+
 def _whole(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 0 <= int(text[:12]) < 1 << 31:
         raise ValueError
@@ -105,7 +113,7 @@ _READERS: dict[str, Callable[[str], object]] = {
     "retention": _one_of(RETENTION),
     "ring": _one_of(RINGS),
     "seed": _whole,
-    "replay-dataset": str,
+    "replay-dataset": _name,
     "cancel-round": _whole,
     "retry": str,
 }

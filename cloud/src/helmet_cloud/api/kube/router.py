@@ -35,7 +35,7 @@ Document = dict[str, Any]
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _PATHS = ("/api", "/api/{rest:path}", "/apis", "/apis/{rest:path}", INDEX_PATH, INDEX_PATH + "/{rest:path}")
 _TRUE = ("true", "1")
-_MAX_WARNINGS, _MAX_WARNING = 50, 500
+_MAX_WARNINGS, _MAX_WARNING = 20, 500  # some clients take no more than 16 kB of headers
 
 
 class KubeRoute(APIRoute):
