@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Builds the agent's wheel from a checkout: the same sources and tools make the same bytes, whenever and by whomever.
+"""Builds a wheel, the agent's or the cloud half's, from a checkout: the same sources and tools make the same bytes, whenever and by whomever.
 
 The sources are copied aside with plain modes first, so that neither the umask of whoever cloned nor the leftovers of an
 earlier build get into the wheel, and nothing of this run into the checkout. A wheel lies in a folder named after the
@@ -17,10 +17,29 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 
-# What setup reads; the tests and the notes of the agent are no part of the wheel.
-SOURCES = ("pyproject.toml", "README.md", "LICENSE", "agent/src/helmet_agent")
+
+@dataclass(frozen=True)
+class Project:
+    """A distribution of this repository.
+
+    Attributes:
+        folder: where its pyproject.toml lies.
+        distribution: its name as wheels spell it.
+        sources: what setup reads, below the folder; tests and notes are no part of a wheel.
+    """
+
+    folder: str
+    distribution: str
+    sources: tuple[str, ...]
+
+
+PROJECTS = {
+    "agent": Project(".", "helmet_agent", ("pyproject.toml", "README.md", "LICENSE", "agent/src/helmet_agent")),
+    "cloud": Project("cloud", "helmet_cloud", ("pyproject.toml", "src/helmet_cloud")),
+}
 # A fixed date rather than the last commit's: the same sources are the same wheel, whatever else was committed.
 EPOCH = "315532800"
 
@@ -30,14 +49,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     checkout = Path(__file__).resolve().parent.parent
     parser.add_argument("--source", type=Path, default=checkout, help="the checkout to build from")
+    parser.add_argument("--project", choices=PROJECTS, default="agent", help="which half (default: agent)")
     parser.add_argument("--into", type=Path, default=checkout / "artifacts" / "wheels", help="folder that keeps wheels")
     parser.add_argument("--plan", action="store_true", help="build nothing, only say what would be built")
     given = parser.parse_args()
+    project = PROJECTS[given.project]
+    source = given.source.resolve() / project.folder
     try:
-        wheel, version = planned(given.source.resolve(), given.into.resolve())
+        wheel, version = planned(source, given.into.resolve(), project)
         built = not given.plan and not wheel.exists()
         if built:
-            build(given.source.resolve(), wheel)
+            build(source, wheel, project)
     except (OSError, subprocess.CalledProcessError, KeyError, ValueError) as error:
         detail = error.stderr if isinstance(error, subprocess.CalledProcessError) else ""
         print(f"the wheel cannot be built from {given.source}: {error}\n{detail}".strip(), file=sys.stderr)
@@ -47,17 +69,17 @@ def main() -> int:
     return 0
 
 
-def planned(source: Path, into: Path) -> tuple[Path, str]:
+def planned(source: Path, into: Path, project: Project = PROJECTS["agent"]) -> tuple[Path, str]:
     """Where the wheel of these sources lies or will lie, and its version."""
     version = tomllib.loads((source / "pyproject.toml").read_text())["project"]["version"]
     digest = hashlib.sha256()
-    for path in _files(source):
+    for path in _files(source, project):
         content = hashlib.sha256(path.read_bytes()).hexdigest()
         digest.update(f"{content}  {path.relative_to(source).as_posix()}\n".encode())
-    return into / digest.hexdigest()[:16] / f"helmet_agent-{version}-py3-none-any.whl", version
+    return into / digest.hexdigest()[:16] / f"{project.distribution}-{version}-py3-none-any.whl", version
 
 
-def build(source: Path, wheel: Path) -> None:
+def build(source: Path, wheel: Path, project: Project = PROJECTS["agent"]) -> None:
     """Builds into a folder beside and moves the finished wheel to its place.
 
     Raises:
@@ -66,7 +88,7 @@ def build(source: Path, wheel: Path) -> None:
     wheel.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=wheel.parent) as beside:
         copy = Path(beside) / "source"
-        for path in _files(source):
+        for path in _files(source, project):
             target = copy / path.relative_to(source)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
@@ -82,9 +104,9 @@ def build(source: Path, wheel: Path) -> None:
         (Path(beside) / wheel.name).replace(wheel)
 
 
-def _files(source: Path) -> list[Path]:
+def _files(source: Path, project: Project) -> list[Path]:
     found = []
-    for name in SOURCES:
+    for name in project.sources:
         path = source / name
         found += [path] if path.is_file() else [item for item in path.rglob("*") if item.is_file()]
     return sorted(path for path in found if "__pycache__" not in path.parts)

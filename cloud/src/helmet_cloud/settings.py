@@ -135,13 +135,22 @@ class HubHome:
             ConfigError: it is missing, or every problem there is, one a line.
         """
         path = folder / FILE_NAME
-        try:
-            document = tomllib.loads(path.read_text())
-        except FileNotFoundError as error:
-            raise ConfigError(f"{path}: not there; run `helmet-cloud init {folder}` first") from error
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"{path}: {error}") from error
-        return cls(folder, _settings(path, document))
+        if not path.exists():
+            raise ConfigError(f"{path}: not there; run `helmet-cloud init {folder}` first")
+        return cls(folder, read_settings(path))
+
+
+def read_settings(path: Path) -> HubSettings:
+    """Reads a settings file.
+
+    Raises:
+        ConfigError: it cannot be read, or every problem there is, one a line.
+    """
+    try:
+        document = tomllib.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    return _settings(path, document)
 
 
 def _settings(path: Path, document: dict[str, Any]) -> HubSettings:
