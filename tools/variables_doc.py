@@ -24,9 +24,10 @@ HEAD = """<!-- SPDX-License-Identifier: Apache-2.0 -->
 <!-- Made by tools/variables_doc.py out of the roles' argument specifications; changes belong there. -->
 # Variables
 
-Every variable of every role, with its type and default. They go into the inventory: `group_vars`, `host_vars`, or
-`--extra-vars` for one run. A name that no role knows is refused before any host is touched, with the nearest one that exists.
-*Worked out* means that the default depends on the machine or on other variables; the role's `defaults/main.yml` shows how.
+Every variable of every role, with its type and default. They go into the inventory (`group_vars`, `host_vars`) or into
+`--extra-vars` for one run. A name that no role knows is refused before any host is touched, with the nearest one that
+exists. *Worked out* means that the default depends on the machine or on other variables; the role's `defaults/main.yml`
+shows how.
 """
 
 
