@@ -243,7 +243,7 @@ def test_the_metrics_tell_what_became_of_uploads(hub: Any, make_jpeg: Make) -> N
     found = hub.examples.metrics()
     assert found["helmet_hub_examples_new_total"] == 2
     assert found["helmet_hub_examples_known_total"] == 1
-    assert found["helmet_hub_examples_bytes_total"] == len(make_jpeg(1)) + len(make_jpeg(2))
+    assert found["helmet_hub_examples_received_bytes_total"] == len(make_jpeg(1)) + len(make_jpeg(2))
     assert found['helmet_hub_examples{state="pending"}'] == 2
     assert found['helmet_hub_examples{state="labelled"}'] == 0
     assert json.dumps(found)

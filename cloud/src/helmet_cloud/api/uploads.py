@@ -47,7 +47,7 @@ class ExampleUploads:
         found = {
             "helmet_hub_examples_new_total": counts.pop("new", 0),
             "helmet_hub_examples_known_total": counts.pop("known", 0),
-            "helmet_hub_examples_bytes_total": counts.pop("bytes", 0),
+            "helmet_hub_examples_received_bytes_total": counts.pop("bytes", 0),
             "helmet_hub_uploads_under_way_bytes": self._budget.held,
         }
         refused = {f'helmet_hub_examples_refused_total{{status="{status}"}}': n for status, n in counts.items()}

@@ -7,8 +7,10 @@ import time
 from typing import TYPE_CHECKING
 
 import structlog
+from sqlalchemy.exc import DBAPIError
 
 from helmet_cloud.errors import Conflict, NotFound
+from helmet_cloud.examples.faults import as_hub_error
 from helmet_cloud.store.examples import (
     LABELLED,
     known_examples,
@@ -72,6 +74,7 @@ class Housekeeping:
         Raises:
             NotFound: there is none.
             Conflict: a data set uses it.
+            OutOfSpace: the disk is so full that not even this can be written down.
             StorageError: the disk refuses.
         """
         with self._database.read() as session:
@@ -80,7 +83,10 @@ class Housekeeping:
             raise NotFound(f"no example {sha256}")
         if state == LABELLED:
             raise Conflict(f"a data set uses the example {sha256}: it stays as long as that")
-        self._forget([sha256])
+        try:
+            self._forget([sha256])
+        except DBAPIError as error:
+            raise as_hub_error(error) from error
 
     def heal(self) -> dict[str, int]:
         """Mends what a crash or a stranger left: to be called at start and once a day.
