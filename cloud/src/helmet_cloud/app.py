@@ -27,13 +27,16 @@ from helmet_cloud.api.channel import ChannelFiles
 from helmet_cloud.api.examples import examples_router
 from helmet_cloud.api.front import Front
 from helmet_cloud.api.kube import kube_router
+from helmet_cloud.api.labels import MAX_LABELS_BYTES, labels_router
 from helmet_cloud.api.metrics import FigureCollector, HubCollector, metrics_router
+from helmet_cloud.api.nodes import nodes_router
 from helmet_cloud.api.problem import install_problems
 from helmet_cloud.api.server import WebServer, load_certificate, server_tls
 from helmet_cloud.api.workers import workers_app
 from helmet_cloud.channel import open_channel, open_repository
 from helmet_cloud.clock import SystemClock
 from helmet_cloud.controller import JobController
+from helmet_cloud.examples.labelling import Labelling
 from helmet_cloud.examples.service import HubExamples
 from helmet_cloud.housekeeping import Chore, Housekeeping
 from helmet_cloud.setup.kubeconfig import write_kubeconfig
@@ -54,7 +57,7 @@ _log = structlog.get_logger(__name__)
 FRESHEN_SECONDS = 600.0
 RETENTION_SECONDS = 3600.0
 DAY_SECONDS = 86400.0
-PICTURE_HEADROOM_BYTES = 1 << 20
+HEADROOM_BYTES = 1 << 20
 STUCK_SECONDS = 120.0
 
 
@@ -140,7 +143,8 @@ class Hub:
         self._undo.append(self.controller.stop)
         self.files = ChannelFiles(home.channel)
         self.answers: dict[str, Counter[int]] = {"channel": self.files.answers}
-        self.front = Front(self._rest(), self.files, self._caps())
+        self.rest = self._rest()
+        self.front = Front(self.rest, self.files, self._caps())
         self.answers["api"] = self.front.answers
         self.housekeeping = Housekeeping(self._chores())
         self._undo.append(self.housekeeping.stop)
@@ -198,19 +202,25 @@ class Hub:
             self.repository,
             answers=self.answers,
             certificate_days=lambda: self.tls.days_left(self._now()),
+            now=self._now,
         )
         checks = {"parts": self._parts_check, "database": self._database_check, "channel": self._channel_check}
         for router in (
             basics_router(checks),
             metrics_router(self.auth, figures, FigureCollector(self.examples.metrics)),
             examples_router(self.examples, self.auth),
+            labels_router(Labelling(self.home, self.database, self.resources), self.auth, self._now),
+            nodes_router(self.database, self.auth, self._now),
             kube_router(self.resources, self.home.settings, self.auth.require),
         ):
             app.include_router(router)
         return app
 
     def _caps(self) -> dict[str, int]:
-        return {"/v1/examples": self.home.settings.max_example_bytes + PICTURE_HEADROOM_BYTES}
+        return {
+            "/v1/examples": self.home.settings.max_example_bytes + HEADROOM_BYTES,
+            "/v1/labels": MAX_LABELS_BYTES + HEADROOM_BYTES,
+        }
 
     def _chores(self) -> list[Chore]:
         return [

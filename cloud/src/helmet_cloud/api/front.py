@@ -31,6 +31,9 @@ SAFETY = (
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"strict-transport-security", b"max-age=31536000"),
 )
+DRAIN_SECONDS, DRAIN_BYTES = 5.0, 64 << 20
+"""How long, and how much, a refused body may still run in; none of it is kept."""
+
 NOT_KEPT = (b"cache-control", b"no-store")
 
 
@@ -137,9 +140,7 @@ class Front:
         cap = next((cap for beginning, cap in self._caps.items() if path.startswith(beginning)), MAX_BODY_BYTES)
         said = next((value for key, value in scope["headers"] if key == b"content-length"), b"")
         if said.isdigit() and int(said) > cap:
-            # The rest of the body is never read: the connection cannot be used again.
-            detail = f"{int(said)} bytes; at most {cap} are taken here"
-            await problem(413, detail, {"Connection": "close"})(scope, receive, answer)
+            await _refuse_large(f"{int(said)} bytes; at most {cap} are taken here", receive, answer)
             return
         self._loop = asyncio.get_running_loop()
         await self._app(scope, self._receiver(receive, cap), answer)
@@ -171,6 +172,25 @@ class Front:
         finally:
             gone.cancel()
             closing.cancel()
+
+
+async def _refuse_large(detail: str, receive: Receive, send: Send) -> None:
+    """Answers at once, then lets what is under way run into the void for a while.
+
+    Closing at once would reset the connection, and clients that send everything before they read would never see why.
+    """
+    answer = problem(413, detail, {"Connection": "close"})
+    await send({"type": "http.response.start", "status": answer.status_code, "headers": answer.raw_headers})
+    await send({"type": "http.response.body", "body": bytes(answer.body), "more_body": True})
+    dropped = 0
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DRAIN_SECONDS):
+            more = True
+            while more and dropped < DRAIN_BYTES:
+                message = await receive()
+                dropped += len(message.get("body", b""))
+                more = bool(message.get("more_body", False))
+    await send({"type": "http.response.body", "body": b""})
 
 
 def _with_headers(send: Send, headers: tuple[tuple[bytes, bytes], ...]) -> Send:

@@ -20,6 +20,7 @@ from starlette.responses import Response
 import helmet_cloud
 from helmet_cloud.resources.kinds import JOB
 from helmet_cloud.store.models import count_publications
+from helmet_cloud.store.nodes import list_nodes
 from helmet_cloud.store.rounds import RoundRow
 from helmet_cloud.store.tokens import ADMIN
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from helmet_cloud.api.auth import Auth
     from helmet_cloud.channel import Repository
     from helmet_cloud.store.database import Database
+    from helmet_cloud.store.nodes import NodeRow
     from helmet_cloud.store.resources import ResourceStore
 
 PREFIX = "helmet_hub_"
@@ -69,6 +71,7 @@ class HubCollector(Collector):
         repository: how long the channel's signatures last.
         answers: counters of HTTP answers by status, by what they belong to.
         certificate_days: until the server's certificate expires.
+        now: Unix time in seconds.
     """
 
     def __init__(
@@ -79,12 +82,14 @@ class HubCollector(Collector):
         *,
         answers: Mapping[str, Counter[int]],
         certificate_days: Callable[[], float],
+        now: Callable[[], float],
     ) -> None:
         self._database = database
         self._resources = resources
         self._repository = repository
         self._answers = answers
         self._certificate_days = certificate_days
+        self._now = now
 
     def describe(self) -> list[Metric]:
         """Nothing: registering must not ask the database."""
@@ -100,6 +105,8 @@ class HubCollector(Collector):
             counted = select(RoundRow.status, func.count()).group_by(RoundRow.status)
             rounds = {(status,): count for status, count in session.execute(counted)}
             published = count_publications(session)
+            nodes = Counter(node_state(row, self._now()) for row in list_nodes(session))
+        yield gauge("nodes", "Enrolled nodes, by what they last said of themselves.", ("state",), nodes)
         yield gauge("rounds", "Rounds, by how they stand or ended.", ("status",), rounds)
         yield counter("publications", "Models that went out, by job and ring.", ("job", "ring"), published)
         expires = {(role,): moment for role, moment in self._repository.state().expires().items()}
@@ -140,6 +147,16 @@ class FigureCollector(Collector):
             short = name.removeprefix(PREFIX)
             make = counter if short.endswith("_total") else gauge
             yield make(short.removesuffix("_total"), short.replace("_", " "), keys[name], values)
+
+
+def node_state(row: NodeRow, now: float) -> tuple[str]:
+    """``new`` before its first report, ``silent`` when the last one is old, else whether it is ``healthy``."""
+    last = row.last
+    if last is None:
+        return ("new",)
+    if row.stale(now):
+        return ("silent",)
+    return ("healthy" if last.healthy else "unhealthy",)
 
 
 def jobs_by_stage(documents: Iterable[Mapping[str, Any]]) -> dict[tuple[str, ...], float]:
