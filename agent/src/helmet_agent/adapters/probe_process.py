@@ -32,7 +32,7 @@ class ProbeProcess:
     """Implements ``ports.ModelProbe``.
 
     Args:
-        command: makes the child's command line from the two model folders.
+        command: makes the child's command line from the two model folders; may raise UpdateError.
         cpu_seconds: what the child allows itself.
     """
 
@@ -51,10 +51,11 @@ class ProbeProcess:
         Raises:
             UpdateError: it could not be tried; nothing is known of the model.
         """
+        command = self._command(candidate, current)
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
             try:
                 child = subprocess.Popen(  # noqa: S603 - our own program
-                    self._command(candidate, current),
+                    command,
                     stdin=subprocess.DEVNULL,
                     stdout=out,
                     stderr=errors,

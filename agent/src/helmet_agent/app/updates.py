@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 import structlog
 
 from helmet_agent.adapters.litert import MANIFEST_NAME
+from helmet_agent.adapters.memory_reader import MemoryReader
 from helmet_agent.adapters.model_store import ModelStore, files_of
 from helmet_agent.adapters.probe_process import ProbeProcess
 from helmet_agent.app.models import load_detector, model_folder
 from helmet_agent.app.probe_child import ProbeTask
 from helmet_agent.contract import ContractError, ModelManifest
 from helmet_agent.errors import ConfigError, ManifestError, ModelError, UpdateError
+from helmet_agent.quantities import format_bytes
 from helmet_agent.services.update_book import UpdateBook
 from helmet_agent.services.update_events import Kind, ModelRef
 from helmet_agent.services.update_loop import UpdateLoop
@@ -37,11 +39,15 @@ if TYPE_CHECKING:
     from helmet_agent.detector import HelmetDetector
     from helmet_agent.ports import Clock, ModelFeed, ModelOffer, ModelProbe
     from helmet_agent.runtime import ModelSlot
+    from helmet_agent.services.governor_loop import Reading
     from helmet_agent.services.updater import LiveModel
 
 MOST_FALLBACKS = 5
 PROBE_ROOM_BYTES = 128 << 20
-"""Memory that a trial gets for two models at least, whatever the new one's manifest promises."""
+"""Memory that a trial gets for two models, on top of what the program itself takes."""
+
+PROBE_NEEDS_BYTES = 192 << 20
+"""Memory that must be free, by every limit there is, before a trial begins."""
 
 _log = structlog.get_logger(__name__)
 
@@ -166,6 +172,10 @@ def make_probe(config: AgentConfig) -> ProbeProcess:
     settings = config.updates
 
     def command(candidate: Path, current: Path) -> Sequence[str]:
+        free = free_bytes(MemoryReader().read(), config.memory.limit)
+        if free < PROBE_NEEDS_BYTES:
+            needs = format_bytes(PROBE_NEEDS_BYTES)
+            raise UpdateError(f"not enough memory to try a new model: it takes {needs}, {format_bytes(free)} are free")
         task = ProbeTask(
             candidate=str(candidate),
             current=str(current),
@@ -177,6 +187,13 @@ def make_probe(config: AgentConfig) -> ProbeProcess:
         return [sys.executable, "-m", "helmet_agent.app.probe_child", json.dumps(asdict(task))]
 
     return ProbeProcess(command, settings.probe_seconds)
+
+
+def free_bytes(reading: Reading, configured: int | None) -> int:
+    """Memory that is left below the nearest limit: the configured one, a control group's, or the machine's."""
+    own = reading.physical_bytes if configured is None else min(configured, reading.physical_bytes)
+    groups = [group.limit_bytes - group.used_bytes for group in reading.groups if group.limit_bytes]
+    return max(0, min([own - reading.rss_bytes, *groups]))
 
 
 class LateFeed:

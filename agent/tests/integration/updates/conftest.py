@@ -88,7 +88,8 @@ class Channel:
         self.snapshot.signed.version = self.timestamp.signed.version = 0
         (folder / "metadata").mkdir(parents=True)
         self.sign(self.root, "root", "1.root.json")
-        self.root_file = folder / "metadata" / "1.root.json"
+        self.root_file = folder.parent / "root.json"
+        shutil.copy(folder / "metadata" / "1.root.json", self.root_file)
         self.release()
 
     def sign(self, metadata: Metadata[Any], role: str, name: str) -> None:

@@ -24,6 +24,7 @@ from helmet_agent.services.update_state import Phase, UpdateState
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 LIVES = Path(__file__).with_name("lives.py")
 
 

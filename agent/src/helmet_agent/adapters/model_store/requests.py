@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import secrets
@@ -82,7 +83,8 @@ class Requests:
         write_atomic(self._folder / f"{request.id}.answer", json.dumps({"done": done, "text": text}).encode())
         remove_durable(self._folder / f"{request.id}.request")
         if request.action == "import":
-            shutil.rmtree(self.bundle_folder(request.argument), ignore_errors=True)
+            with contextlib.suppress(ValueError):
+                shutil.rmtree(self.bundle_folder(request.argument), ignore_errors=True)
 
     def bundle_folder(self, name: str) -> Path:
         """Where the bundle of an import request lies; ``name`` may have come from anywhere, so only its letters count.
