@@ -5,6 +5,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
+from helmet_cloud.controller.crash_points import WORKER_STARTED
 from helmet_cloud.errors import HubError
 from helmet_cloud.testing import Exit, Idle, Report, figures, well_behaved, write_model
 
@@ -47,6 +50,28 @@ def test_a_restart_loses_neither_rounds_nor_counts(rig: Rig) -> None:
     assert (rig.samples(), [row.number for row in rig.rounds], rig.message) == before
     assert rig.message.endswith(" of 7 samples")
     assert rig.message != "20 of 7 samples"
+
+
+class Killed(BaseException):
+    """Stands for a SIGKILL where a process of its own would be too slow; test_kill.py has the real one."""
+
+
+def test_a_hub_that_is_killed_again_and_again_under_a_worker_spends_no_attempts(rig: Rig) -> None:
+    def die(point: str) -> None:
+        if point == WORKER_STARTED and rig.runner.started:
+            raise Killed
+
+    rig.add(range(20))
+    rig.reached = die
+    for _ in range(rig.home.settings.round_attempts + 2):
+        with pytest.raises(Killed):
+            rig.tick()
+        rig.restart()
+    rig.reached = lambda _point: None
+    rig.play()
+    assert [row.status for row in rig.rounds] == ["accepted"]
+    assert rig.events("WorkerFailed") == []
+    assert len(rig.events("WorkerLost")) == rig.home.settings.round_attempts + 2
 
 
 def test_an_exit_before_the_last_report_is_waited_for(rig: Rig) -> None:

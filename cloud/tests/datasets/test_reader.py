@@ -66,6 +66,13 @@ def test_the_same_picture_counts_once_whatever_it_is_called(reader: DatasetReade
     assert "was named before" in found.problems[0]
 
 
+def test_of_two_opinions_about_one_picture_the_first_counts(reader: DatasetReader, file: Path) -> None:
+    (file.parent / "again.png").write_bytes((file.parent / "0.png").read_bytes())
+    with file.open("a") as stream:
+        stream.write("again.png 2,2,5,5,3\n")
+    assert reader.read(file).samples[0].labels == "1,1,9,9,2"
+
+
 def test_lines_that_cannot_be_right_are_left_out_and_named(reader: DatasetReader, file: Path) -> None:
     (file.parent / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
     with file.open("ab") as stream:
