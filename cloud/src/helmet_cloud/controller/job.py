@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 WATCH_SECONDS = 1.0
 """How often a running worker is looked at."""
 
+SOON_SECONDS = 0.05
+"""Until the next portion of many new pictures: other jobs have their turn between."""
+
 RETRY_SECONDS = 5.0
 """Between a worker's failure and its next attempt."""
 
@@ -105,7 +108,7 @@ class JobSteps:
         found = look(parts, plan)
         if found.waiting:
             note(parts, uid, found.message)
-            return 0.0
+            return SOON_SECONDS
         message = found.message
         if found.met:
             try:

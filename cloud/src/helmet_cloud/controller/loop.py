@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import secrets
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -66,6 +67,7 @@ class JobController:
         token: Callable[[], str] = lambda: secrets.token_hex(3)[:5],
         reached: Callable[[str], None] = nothing,
     ) -> None:
+        home = _absolute(home)
         self._parts = Parts(
             home=home,
             database=database,
@@ -153,6 +155,14 @@ class JobController:
             with self._parts.database.write() as session:
                 session.get_one(JobRow, uid).deleted = True
             self._due.pop(uid, None)
+
+
+def _absolute(home: HubHome) -> HubHome:
+    """Workers and links live in other folders than the hub: no path may depend on where the hub was started."""
+    settings = replace(home.settings, rootfs=home.settings.rootfs.absolute())
+    if settings.regression_set is not None:
+        settings = replace(settings, regression_set=settings.regression_set.absolute())
+    return replace(home, folder=home.folder.absolute(), settings=settings)
 
 
 def _mark(document: dict[str, Any]) -> tuple[Any, Any]:
