@@ -52,7 +52,7 @@ def set_aside(pictures: Sequence[LabelledPicture]) -> tuple[list[LabelledPicture
     for picture in pictures:
         # the hub links pictures by digest; the name that tells neighbours is the target's. The word in front makes this
         # another hash than the one that split training from evaluation: else every group would lie on one side here
-        group = f"thresholds\n{group_of(str(picture.path.resolve()), None)}"
+        group = f"thresholds\n{group_of(picture.path.resolve().name, None)}"
         (trained if side_of(group, TRAINED_SHARE) == "train" else kept).append(picture)
     if not trained or len(kept) < LEAST_VALIDATED:
         return list(pictures), []
