@@ -56,14 +56,15 @@ class Variant:
         title: for the table.
         replay: old pictures are at hand.
         retention: HELMET_RETENTION.
-        site, old: what it is meant to reach: least rise on the new site, largest loss on the old data sets, mAP50.
+        site, old: what it is meant to reach: least rise on the new site, largest loss on the old data sets, mAP50;
+            None where it only stands there to compare with.
     """
 
     title: str
     replay: bool
     retention: str
-    site: float
-    old: float
+    site: float | None
+    old: float | None
 
 
 VARIANTS = {
@@ -71,7 +72,7 @@ VARIANTS = {
     "kept": Variant("no old pictures, distillation and frozen layers", False, "distil+freeze", 0.08, 0.03),
     "distil": Variant("no old pictures, distillation", False, "distil", 0.08, 0.03),
     "freeze": Variant("no old pictures, frozen layers", False, "freeze", 0.08, 0.03),
-    "forgetful": Variant("no old pictures, nothing done about it", False, "none", 0.08, 0.03),
+    "forgetful": Variant("no old pictures, nothing done about it", False, "none", None, None),
 }
 
 

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from helmet_agent.durable import make_folder, reported, write_atomic
-from helmet_agent.errors import EXIT_OK
 from helmet_cloud.training.cpu import prepare_tensorflow
 from helmet_cloud.training.dataset import dataset_digest
 from helmet_cloud.workers.models import base_model
@@ -193,4 +192,4 @@ if __name__ == "__main__":
     code = main()
     sys.stderr.flush()
     # TensorFlow's threads can take seconds to end, or hang; everything is on the disk
-    os._exit(code) if code == EXIT_OK else sys.exit(code)
+    os._exit(code)
