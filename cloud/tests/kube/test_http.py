@@ -6,15 +6,17 @@ from __future__ import annotations
 import copy
 import json
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import sqlalchemy
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import httpx
     from conftest import Hub
@@ -194,6 +196,20 @@ def _labelled(document: dict[str, Any], labels: dict[str, str]) -> dict[str, Any
     return {**document, "metadata": {**document["metadata"], "labels": labels}}
 
 
+def test_a_client_that_leaves_ends_its_watch(hub: Hub) -> None:
+    with hub.client() as one, one.stream("GET", MODELS, params={"watch": "true"}) as response:
+        assert response.status_code == 200
+        wait_until(lambda: len(hub.store._listeners) == 1)
+    wait_until(lambda: hub.store._listeners == [])
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
 def test_a_watch_that_begins_with_everything_marks_the_end_of_it(client: httpx.Client) -> None:
     client.post(MODELS, json=model())
     told = events(client, sendInitialEvents="true", allowWatchBookmarks="true", resourceVersionMatch="NotOlderThan")
@@ -281,6 +297,36 @@ def test_too_much_is_refused_before_it_is_read(client: httpx.Client) -> None:
     assert "3145728" in refused(client.post(MODELS, content=b" " * (limit + 1)), 413, "RequestEntityTooLarge")
     assert "3145728" in refused(client.post(MODELS, content=endless()), 413, "RequestEntityTooLarge")
     refused(client.post(MODELS, content=b" " * limit, headers={"Content-Type": "application/json"}), 400, "BadRequest")
+
+
+def test_large_yaml_is_refused(client: httpx.Client) -> None:
+    sent = client.post(MODELS, content=b"#" * (513 << 10), headers={"Content-Type": "application/yaml"})
+    assert "for YAML" in refused(sent, 413, "RequestEntityTooLarge")
+
+
+def test_a_full_disk_is_said_and_nothing_is_changed(hub: Hub, client: httpx.Client) -> None:
+    made = client.post(MODELS, json=model()).json()
+
+    def full(connection: Any, _record: Any, _proxy: Any) -> None:
+        connection.execute("PRAGMA max_page_count = 1")  # SQLite keeps what there is and takes no further page
+
+    def empty(connection: Any, _record: Any, _proxy: Any) -> None:
+        connection.execute("PRAGMA max_page_count = 1073741823")
+
+    big = model("big", annotations={"a": "x" * 200_000})
+    sqlalchemy.event.listen(hub.store.database.engine, "checkout", full)
+    try:
+        said = client.post(MODELS, json=big)
+    finally:
+        sqlalchemy.event.remove(hub.store.database.engine, "checkout", full)
+    sqlalchemy.event.listen(hub.store.database.engine, "checkout", empty)
+    try:
+        assert refused(said, 507, "InternalError") == "the hub's disk is full; nothing was changed"
+        assert client.get(f"{MODELS}/big").status_code == 404
+        assert client.get(f"{MODELS}/m").json() == made
+        assert client.post(MODELS, json=big).status_code == 201
+    finally:
+        sqlalchemy.event.remove(hub.store.database.engine, "checkout", empty)
 
 
 def test_unknown_and_doubled_fields_are_refused_unless_asked_otherwise(client: httpx.Client) -> None:

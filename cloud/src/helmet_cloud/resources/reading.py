@@ -19,6 +19,7 @@ MAX_DEPTH = 64
 
 MAX_DOCUMENTS = 1000
 _MAX_INTEGER = 1 << 63
+_MAX_DOUBLED = 100
 _MERGE = "tag:yaml.org,2002:merge"
 _TIMESTAMP = "tag:yaml.org,2002:timestamp"
 _TEXT = "tag:yaml.org,2002:str"
@@ -239,11 +240,14 @@ def _walk(value: Any) -> Iterator[tuple[int, Any]]:
 
 
 def _doubled(value: Any, doubled: list[tuple[dict[str, Any], str]]) -> Iterator[str]:
+    keys: dict[int, list[str]] = {}
+    for owner, key in doubled[:_MAX_DOUBLED]:
+        keys.setdefault(id(owner), []).append(key)
     rest: list[tuple[str, Any]] = [("", value)]
     while rest:
         path, each = rest.pop()
         if isinstance(each, dict):
-            yield from (f'duplicate field "{path}{key[:100]}"' for owner, key in doubled[:100] if owner is each)
+            yield from (f'duplicate field "{path}{key[:100]}"' for key in keys.get(id(each), ()))
             rest += [(f"{path}{key}.", inner) for key, inner in each.items()]
         elif isinstance(each, list):
             rest += [(f"{path.removesuffix('.')}[{index}].", inner) for index, inner in enumerate(each)]

@@ -12,7 +12,8 @@ from helmet_cloud.store.resources import timestamp
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from helmet_cloud.store.resources import Document, ResourceStore
+    from helmet_cloud.store.resource_rows import Document
+    from helmet_cloud.store.resources import ResourceStore
 
 EVENTS_KEPT = 50
 """Of each object; the oldest go."""

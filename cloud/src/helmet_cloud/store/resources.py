@@ -9,13 +9,12 @@ import time
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sqlalchemy import JSON, Index, delete, func, select
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import delete, func, select
 
 from helmet_cloud.errors import Conflict, HubError, NotFound
-from helmet_cloud.store.base import Base
+from helmet_cloud.store.resource_rows import ChangeRow, Document, ResourceRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from helmet_cloud.store.database import Database
-
-Document = dict[str, Any]
 
 DEFAULT_NAMESPACE = "default"
 CHANGES_KEPT = 1000
@@ -44,35 +41,6 @@ class Expired(HubError):  # noqa: N818 - Kubernetes' own name
     """The log of changes does not reach back so far: list again."""
 
     status = 410
-
-
-class ResourceRow(Base):
-    """The present state of a resource."""
-
-    __tablename__ = "resources"
-    __table_args__ = (Index("ix_resources_kind_about", "kind", "namespace", "about"),)
-
-    kind: Mapped[str] = mapped_column(primary_key=True)
-    namespace: Mapped[str] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(primary_key=True)
-    version: Mapped[int] = mapped_column(index=True)
-    about: Mapped[str | None]
-    document: Mapped[Document] = mapped_column(JSON)
-
-
-class ChangeRow(Base):
-    """One change; its number is the resourceVersion that it made."""
-
-    __tablename__ = "resource_changes"
-    __table_args__ = ({"sqlite_autoincrement": True},)
-
-    version: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
-    type: Mapped[str]
-    kind: Mapped[str]
-    namespace: Mapped[str]
-    name: Mapped[str]
-    labels_before: Mapped[dict[str, str] | None] = mapped_column(JSON)
-    document: Mapped[Document] = mapped_column(JSON)
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +231,15 @@ class ResourceStore:
         self._tell()
         return document
 
+    def check_version(self, version: int) -> None:
+        """Looks whether changes since a version can be told.
+
+        Raises:
+            Expired: the log does not reach back so far, or never was so far.
+        """
+        with self.database.read() as session:
+            _check_known(session, version)
+
     def changes_since(
         self, version: int, *, kind: str | None = None, namespace: str | None = None
     ) -> tuple[Sequence[Change], int]:
@@ -277,10 +254,7 @@ class ResourceStore:
         if namespace is not None:
             query = query.where(ChangeRow.namespace == namespace)
         with self.database.read() as session:
-            last = _version(session)
-            first = session.scalar(select(func.min(ChangeRow.version))) or 1
-            if version < first - 1 or version > last:
-                raise Expired(f"too old resource version: {version} ({first - 1} to {last} are known)")
+            last = _check_known(session, version)
             changes = [
                 Change(row.version, row.type, row.kind, row.namespace, row.name, row.document, row.labels_before)
                 for row in session.scalars(query)
@@ -319,6 +293,15 @@ def _row(session: Session, kind: str, namespace: str, name: str) -> ResourceRow:
 
 def _version(session: Session) -> int:
     return session.scalar(select(func.max(ChangeRow.version))) or 0
+
+
+def _check_known(session: Session, version: int) -> int:
+    """The last version, when the log reaches back to the given one."""
+    last = _version(session)
+    first = session.scalar(select(func.min(ChangeRow.version))) or 1
+    if version < first - 1 or version > last:
+        raise Expired(f"too old resource version: {version} ({first - 1} to {last} are known)")
+    return last
 
 
 def _named(key: tuple[str, str, str]) -> dict[str, str]:

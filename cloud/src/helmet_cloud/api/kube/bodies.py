@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 MAX_BODY_BYTES = 3 << 20
 """Kubernetes' own limit."""
 
+MAX_YAML_BYTES = 512 << 10
+"""YAML takes long to read, and kubectl never sends it."""
+
 _JSON = ("application/json", "")
 _YAML = ("application/yaml", "application/x-yaml", "text/yaml")
 _PATCHES = {"application/merge-patch+json": "merge", "application/json-patch+json": "json"}
@@ -49,11 +52,14 @@ def read_object(media_type: str, body: bytes) -> Reading:
     Raises:
         BadRequest: it cannot be read.
         Refused: 415, another media type.
+        TooLarge: YAML beyond ``MAX_YAML_BYTES``.
     """
     plain = _plain(media_type)
     if plain in _JSON:
         return read_json(body)
     if plain in _YAML:
+        if len(body) > MAX_YAML_BYTES:
+            raise TooLarge(f"Request entity too large: limit is {MAX_YAML_BYTES} for YAML")
         return read_yaml(body)
     hint = "; namespaces need no making: use -n NAME" if plain == "application/vnd.kubernetes.protobuf" else ""
     raise Refused(415, f"expected the media type application/json or application/yaml, found {plain[:80]}{hint}")

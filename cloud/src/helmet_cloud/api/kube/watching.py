@@ -76,7 +76,7 @@ class Watching:
         if options.version is None:
             initial, version = await run_in_threadpool(self._verbs.list, selection)
             return self._stream(selection, options, shown, initial, version)
-        await run_in_threadpool(self._store.changes_since, options.version)
+        await run_in_threadpool(self._store.check_version, options.version)
         return self._stream(selection, options, shown, initial, options.version)
 
     async def _stream(
