@@ -287,6 +287,7 @@ class Updater:
         with self._lock:
             self._begin_probation()
             self._live.swap()
+        _log.info("models: the new one serves, on probation", sha256=self.state.current.sha256)
         self._count("taken")
 
     def _begin_probation(self) -> None:
@@ -307,6 +308,7 @@ class Updater:
             self._book.note(Kind.CONFIRMED)
             self._probation = None
         self._live.settle()
+        _log.info("models: the new one is confirmed", sha256=self.state.current.sha256)
         self._count("confirmed")
         self._clean()
 
