@@ -3,7 +3,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING
+import re
+import shlex
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -15,9 +17,6 @@ from helmet_cloud.examples.service import HubExamples
 from helmet_cloud.settings import HubHome
 from helmet_cloud.store.opening import open_database
 from helmet_cloud.store.resources import ResourceStore
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 Captured = pytest.CaptureFixture[str]
 
@@ -85,6 +84,25 @@ def test_a_refused_import_names_every_reason_and_imports_nothing(
     assert [line.partition(": ")[0] for line in lines] == [f"{labels}:1", f"{labels}:2", "helmet-cloud"]
     assert lines[-1] == "helmet-cloud: 2 problems in the labels; nothing was imported"
     assert not (tmp_path / "rootfs").exists()
+
+
+def test_the_pages_commands_work_as_written(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[3] / "docs/labels.md").read_text()
+    (block,) = re.findall(r"^```\n(helmet-cloud examples.*?)^```", page, re.DOTALL | re.MULTILINE)
+    home = HubHome.load(folder)
+    database = open_database(home)
+    dataset = ResourceStore(database).get("Dataset", "default", "site")
+    ResourceStore(database).create({**dataset, "metadata": {"namespace": "default", "name": "incremental-dataset"}})
+    database.close()
+    monkeypatch.chdir(tmp_path)
+    for line in block.splitlines():
+        if " import " in line:
+            tasks = json.loads((tmp_path / "tool/tasks.json").read_text())
+            tasks[0]["annotations"] = [{"result": []}]
+            (tmp_path / "tool/tasks.json").write_text(json.dumps(tasks))
+        assert main(shlex.split(line)[1:]) == 0, line
+    assert (tmp_path / "rootfs/data/site.txt").read_text().endswith(".jpg\n")
+    assert (tmp_path / "everything/labels.json").exists()
 
 
 @pytest.mark.parametrize(
