@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from helmet_cloud.controller.plan import JobPlan
     from helmet_cloud.datasets import Reading, Sample
     from helmet_cloud.store.examples import Origin as StoredOrigin
-    from helmet_cloud.store.samples import Member, SampleRow
+    from helmet_cloud.store.samples import Member, SampleState
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,12 +146,12 @@ def choose(parts: Parts, plan: JobPlan, reading: Reading) -> Chosen:
     )
 
 
-def _is_pending(row: SampleRow) -> bool:
+def _is_pending(row: SampleState) -> bool:
     return row.side == "train" and row.used_round is None
 
 
 def _replay(
-    parts: Parts, plan: JobPlan, samples: Iterable[Sample], known: Mapping[str, SampleRow]
+    parts: Parts, plan: JobPlan, samples: Iterable[Sample], known: Mapping[str, SampleState]
 ) -> tuple[list[Sample], int]:
     old = [one for one in samples if known[one.sha256].used_round is not None]
     missing = sum(row.used_round is not None for row in known.values()) - len(old)

@@ -4,32 +4,17 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from helmet_agent.errors import SourceMissing
 from helmet_cloud.labels import picture_size
 from helmet_cloud.labels.checks import Unfit
-from helmet_cloud.store.samples import PictureRow, keep_pictures, known_pictures
+from helmet_cloud.store.samples import KnownPicture, keep_pictures, known_pictures
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from helmet_cloud.store.database import Database
-
-
-@dataclass(frozen=True, slots=True)
-class Looked:
-    """A picture that can be read.
-
-    Attributes:
-        sha256: of the file's bytes.
-        width, height: in pixels.
-    """
-
-    sha256: str
-    width: int
-    height: int
 
 
 class Pictures:
@@ -47,7 +32,7 @@ class Pictures:
         self._budget = budget
         with database.read() as session:
             self._known = known_pictures(session, dataset)
-        self._fresh: dict[str, PictureRow] = {}
+        self._fresh: dict[str, KnownPicture] = {}
         self._sha256: dict[Path, str] = {}
         self.waiting = 0
 
@@ -74,7 +59,7 @@ class Pictures:
                 keep_pictures(session, self._dataset, self._fresh)
             self._fresh = {}
 
-    def _row(self, path: Path) -> PictureRow:
+    def _row(self, path: Path) -> KnownPicture:
         try:
             stat = path.stat()
         except FileNotFoundError:
@@ -89,26 +74,18 @@ class Pictures:
         if len(self._fresh) >= self._budget:
             self.waiting += 1
             raise Unfit("not looked at yet")
-        row = self._look(path, stat.st_size, stat.st_mtime_ns)
+        row = _look(path, stat.st_size, stat.st_mtime_ns)
         self._fresh[name] = row
         return row
 
-    def _look(self, path: Path, size: int, changed_ns: int) -> PictureRow:
-        width, height, sha256, problem = 0, 0, None, None
-        try:
-            width, height = picture_size(path)
-            sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-        except SourceMissing as error:
-            problem = str(error)
-        except OSError as error:
-            problem = f"picture cannot be read ({error.strerror}): {path}"
-        return PictureRow(
-            dataset=self._dataset,
-            path=str(path),
-            size_bytes=size,
-            changed_ns=changed_ns,
-            sha256=sha256,
-            width=width,
-            height=height,
-            problem=problem,
-        )
+
+def _look(path: Path, size: int, changed_ns: int) -> KnownPicture:
+    width, height, sha256, problem = 0, 0, None, None
+    try:
+        width, height = picture_size(path)
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    except SourceMissing as error:
+        problem = str(error)
+    except OSError as error:
+        problem = f"picture cannot be read ({error.strerror}): {path}"
+    return KnownPicture(size, changed_ns, sha256, width, height, problem)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import ForeignKey, Index, String, delete, insert, select, update
 from sqlalchemy.orm import Mapped, mapped_column
@@ -75,6 +75,25 @@ class PictureRow(Base):
     problem: Mapped[str | None]
 
 
+class SampleState(NamedTuple):
+    """Where a sample of a job stands; see ``SampleRow``. Light, since there are many."""
+
+    side: str
+    tried_round: int | None
+    used_round: int | None
+
+
+class KnownPicture(NamedTuple):
+    """What was found in a picture's file; see ``PictureRow``."""
+
+    size_bytes: int
+    changed_ns: int
+    sha256: str | None
+    width: int
+    height: int
+    problem: str | None
+
+
 Member = tuple[str, str, str]
 """A sample of a version: sha256, labels as in a Sedna line, path of the picture."""
 
@@ -109,11 +128,11 @@ def version_members(session: Session, digest: str) -> list[Member]:
     return [(sha256, labels, path) for sha256, labels, path in found]
 
 
-def samples_of(session: Session, job: str) -> dict[str, SampleRow]:
-    """All samples that a job has ever seen, by sha256; not attached to the session."""
-    rows = session.scalars(select(SampleRow).where(SampleRow.job == job)).all()
-    session.expunge_all()
-    return {row.sha256: row for row in rows}
+def samples_of(session: Session, job: str) -> dict[str, SampleState]:
+    """All samples that a job has ever seen, by sha256."""
+    wanted = select(SampleRow.sha256, SampleRow.side, SampleRow.tried_round, SampleRow.used_round)
+    rows = session.execute(wanted.where(SampleRow.job == job))
+    return {sha256: SampleState(side, tried, used) for sha256, side, tried, used in rows}
 
 
 def add_samples(session: Session, job: str, found: Sequence[tuple[str, str, str]], now: float) -> None:
@@ -146,18 +165,18 @@ def try_again(session: Session, job: str) -> None:
     session.execute(chosen.values(tried_round=None))
 
 
-def known_pictures(session: Session, dataset: str) -> dict[str, PictureRow]:
-    """What is known of a data set's pictures, by path; not attached to the session."""
-    rows = session.scalars(select(PictureRow).where(PictureRow.dataset == dataset)).all()
-    session.expunge_all()
-    return {row.path: row for row in rows}
+def known_pictures(session: Session, dataset: str) -> dict[str, KnownPicture]:
+    """What is known of a data set's pictures, by path."""
+    columns = (getattr(PictureRow, name) for name in KnownPicture._fields)
+    rows = session.execute(select(PictureRow.path, *columns).where(PictureRow.dataset == dataset))
+    return {path: KnownPicture(*found) for path, *found in rows}
 
 
-def keep_pictures(session: Session, dataset: str, looked_at: Mapping[str, PictureRow]) -> None:
+def keep_pictures(session: Session, dataset: str, looked_at: Mapping[str, KnownPicture]) -> None:
     """Replaces what is known of some pictures."""
     paths = list(looked_at)
     for start in range(0, len(paths), BATCH):
         some = paths[start : start + BATCH]
         session.execute(delete(PictureRow).where(PictureRow.dataset == dataset, PictureRow.path.in_(some)))
-        session.add_all(looked_at[path] for path in some)
-        session.flush()
+        rows = [{"dataset": dataset, "path": path, **looked_at[path]._asdict()} for path in some]
+        session.execute(insert(PictureRow), rows)
