@@ -212,3 +212,31 @@ def test_what_one_camera_saw_within_ten_seconds_stays_on_one_side_and_leads_back
     assert found.nodes == ("gate-1",)
     assert {one.source for one in found.samples} == {"camera"}
     assert {one.sha256 for one in found.samples} == {one for one, (side, *_) in samples.items() if side == "train"}
+
+
+def test_a_model_that_passes_outside_of_the_deploy_window_waits_for_it(rig: Rig) -> None:
+    timer = {"start": "2:00", "end": "04:00"}
+    rig.change(lambda document: document["spec"]["deploySpec"]["trigger"].update(timer=timer))
+    rig.add(range(20))
+    rig.play()
+    assert rig.stages[-1] == "Deploy/Waiting"
+    assert "precision_delta +0.200" in rig.message
+    assert rig.message.endswith("waits for the window 02:00-04:00 UTC")
+    assert rig.channel.out == []
+    rig.clock.advance(14.2 * 3600.0)
+    rig.tick()
+    assert [row.status for row in rig.rounds] == ["accepted"]
+
+
+def test_the_accepted_model_is_found_in_the_hubs_own_store_when_the_output_folder_was_emptied(rig: Rig) -> None:
+    rig.add(range(20))
+    rig.play()
+    (first,) = rig.rounds
+    made = rig.home.mapped("/output/train/1")
+    kept = rig.home.models / str(first.model_sha256)
+    rig.add(range(20, 40))
+    kept.parent.mkdir()
+    made.rename(kept)
+    rig.play()
+    assert [row.status for row in rig.rounds] == ["accepted", "accepted"]
+    assert rig.rounds[1].base_folder == str(kept)

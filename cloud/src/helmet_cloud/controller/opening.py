@@ -169,7 +169,10 @@ def _regression_digests(parts: Parts) -> frozenset[str]:
     file = parts.regression()
     if file is None:
         return frozenset()
-    return frozenset(one.sha256 for one in parts.reader.read(Path(file)).samples)
+    found = parts.reader.read(Path(file))
+    while found.waiting:  # none of it may slip through
+        found = parts.reader.read(Path(file))
+    return frozenset(one.sha256 for one in found.samples)
 
 
 def _origin(found: StoredOrigin | None) -> Origin | None:
