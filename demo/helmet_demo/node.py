@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The node at the new site: the installed agent with a camera that plays the film again and again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from helmet_demo.manifests import JOB
+from helmet_demo.processes import Child, DemoError, run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from helmet_demo.places import Places
+
+NODE = "node-1"
+START_SECONDS = 60.0
+ASK_SECONDS = 5.0
+
+CONFIG = """\
+# The node of `make demo` at the new site.
+[node]
+name = {node}
+data_dir = {data}
+
+[[sources]]
+name = {camera}
+url = {clip}
+realtime = true
+loop = true
+
+[mining]
+per_hour = 100000
+duplicate_distance = 0
+
+[results]
+detections = {detections}
+
+[api]
+listen = "127.0.0.1:{port}"
+
+[hub]
+url = {hub}
+ca_file = {ca}
+token_file = {token}
+report_seconds = 5
+
+[updates]
+enabled = true
+channel_url = {channel}
+root_file = {root}
+ca_file = {ca}
+follow = {follow}
+poll_seconds = 5
+probation_seconds = 10
+probation_frames = 50
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A frame that the agent looked at.
+
+    Attributes:
+        frame: its number since the start.
+        model: digest of the model that looked at it.
+    """
+
+    frame: int
+    model: str
+
+
+class Node:
+    """The running agent of the new site.
+
+    Args:
+        places: of the run.
+        config: written by ``write_config``.
+        port: of its own interface.
+        camera: name of the camera.
+
+    Raises:
+        DemoError: it does not come up.
+    """
+
+    def __init__(self, places: Places, config: Path, port: int, camera: str) -> None:
+        self._lines = places.site / "detections" / f"{camera}.jsonl"
+        command = (str(places.agent), "run", "--config", str(config))
+        self.child = Child("the agent", command, places.out / "agent.log")
+        self._client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=ASK_SECONDS, trust_env=False)
+        try:
+            self._wait_until_ready()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Ends it."""
+        self._client.close()
+        self.child.stop()
+
+    def status(self) -> dict[str, Any]:
+        """All its figures of this moment.
+
+        Raises:
+            DemoError: it has ended or does not answer.
+        """
+        self.child.check()
+        try:
+            found: dict[str, Any] = self._client.get("/v1/status").raise_for_status().json()
+        except httpx.HTTPError as error:
+            raise DemoError(f"the agent does not answer: {error}; look at {self.child.log}") from error
+        return found
+
+    def seen(self) -> Iterator[Seen]:
+        """Every frame that it looked at, in order, from the lines that it writes."""
+        with self._lines.open() as lines:
+            for line in lines:
+                if line.endswith("\n"):
+                    document = json.loads(line)
+                    yield Seen(int(document["frame"]), str(document["model"]))
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            self.child.check()
+            try:
+                if self._client.get("/readyz").is_success:
+                    return
+            except httpx.HTTPError:
+                pass
+            time.sleep(0.1)
+        raise DemoError(f"the agent is not ready in {START_SECONDS:.0f} s; look at {self.child.log}")
+
+
+def write_config(places: Places, hub_url: str, camera: str) -> tuple[Path, int]:
+    """Writes the agent's configuration and has the agent check it; returns the file and the port of its interface.
+
+    Raises:
+        DemoError: the agent refuses it.
+    """
+    port = _free_port()
+    values = {
+        "node": NODE,
+        "data": places.site / "state",
+        "camera": camera,
+        "clip": places.clip,
+        "detections": places.site / "detections",
+        "hub": hub_url,
+        "ca": places.hub / "tls" / "ca.crt",
+        "token": places.site / "token",
+        "channel": f"{hub_url}/channel/",
+        "root": places.hub / "root.json",
+        "follow": f"default/{JOB}",
+    }
+    path = places.site / "agent.toml"
+    # JSON's strings are TOML's
+    path.write_text(CONFIG.format(port=port, **{key: json.dumps(str(value)) for key, value in values.items()}))
+    run((str(places.agent), "check-config", str(path)))
+    return path, port
+
+
+def clear(places: Places) -> None:
+    """Removes what an earlier run left of this node."""
+    shutil.rmtree(places.site, ignore_errors=True)
+    places.site.mkdir(parents=True)
+
+
+def lost_frames(seen: Iterator[Seen], around: int = 50) -> tuple[int, int]:
+    """Frames without a result near the change of the model.
+
+    Args:
+        seen: frames in order.
+        around: how many numbers before and after the change are looked at.
+
+    Returns:
+        The number of the first frame of the new model, and how many numbers are missing; (-1, 0) without a change.
+    """
+    frames = list(seen)
+    for place in range(1, len(frames)):
+        if frames[place].model != frames[place - 1].model:
+            first = frames[place].frame
+            begin, end = max(first - around, frames[0].frame), min(first + around, frames[-1].frame + 1)
+            return first, end - begin - sum(begin <= one.frame < end for one in frames)
+    return -1, 0
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
