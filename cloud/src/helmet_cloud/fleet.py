@@ -1,16 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The fleet as people, programs and ``/metrics`` see it."""
+"""The fleet as people and programs see it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from helmet_cloud.store.nodes import list_nodes
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from helmet_cloud.store.database import Database
     from helmet_cloud.store.nodes import NodeRow
 
 
@@ -37,17 +34,3 @@ def by_model(rows: Iterable[NodeRow]) -> dict[str, list[str]]:
         if row.model is not None and row.revoked_seconds is None:
             found.setdefault(row.model, []).append(row.name)
     return found
-
-
-def fleet_metrics(database: Database, now: float) -> dict[str, float]:
-    """Figures of the fleet by the name that they have in ``/metrics``."""
-    with database.read() as session:
-        rows = [row for row in list_nodes(session) if row.revoked_seconds is None]
-    found = {
-        "helmet_hub_nodes": len(rows),
-        "helmet_hub_nodes_stale": sum(row.stale(now) for row in rows),
-        "helmet_hub_nodes_unhealthy": sum(row.report is not None and not row.report["healthy"] for row in rows),
-    }
-    for model, names in by_model(rows).items():
-        found[f'helmet_hub_nodes_by_model{{model="{model}"}}'] = len(names)
-    return {key: float(value) for key, value in found.items()}

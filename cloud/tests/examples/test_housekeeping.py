@@ -9,7 +9,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from helmet_cloud.examples.housekeeping import DAY_SECONDS, GRACE_SECONDS
+from helmet_cloud.examples.housekeeping import DAY_SECONDS, GRACE_SECONDS, Housekeeping
 from helmet_cloud.store.examples import known_examples, use_examples
 
 if TYPE_CHECKING:
@@ -83,6 +83,31 @@ def test_rows_whose_picture_somebody_took_away_are_dropped_unless_a_data_set_use
         hub.examples.pictures.path(one).unlink()
     assert hub.examples.housekeeping.heal()["rows"] == 1
     assert known(hub, gone, used, kept) == {used, kept}
+
+
+class InterruptedDatabase:
+    """A database in which something happens before its second transaction."""
+
+    def __init__(self, database: Any, happens: Callable[[], object]) -> None:
+        self._database = database
+        self._happens = happens
+        self._writes = 0
+        self.read = database.read
+
+    def write(self) -> Any:
+        self._writes += 1
+        if self._writes == 2:
+            self._happens()
+        return self._database.write()
+
+
+def test_a_picture_that_comes_again_in_the_midst_of_its_deletion_stays(open_hub: Make, make_jpeg: Make) -> None:
+    hub = open_hub(retention_days=1)
+    (one,) = hub.keep(make_jpeg(1))
+    database = InterruptedDatabase(hub.database, lambda: hub.keep(make_jpeg(1)))
+    housekeeping = Housekeeping(database, hub.examples.pictures, 1.0)  # type: ignore[arg-type] # has all it needs
+    housekeeping.delete(one)
+    assert known(hub, one) == on_disk(hub) == {one}
 
 
 def test_nothing_acknowledged_is_lost_while_pictures_go_and_come_again(open_hub: Make, make_jpeg: Make) -> None:

@@ -55,6 +55,11 @@ def test_a_picture_cut_off_anywhere_is_refused(cut: int) -> None:
         check_jpeg(SMALL[:cut], 64, 48)
 
 
+def test_a_picture_with_something_behind_it_is_refused() -> None:
+    with pytest.raises(BadRequest, match="does not end as a JPEG does"):
+        check_jpeg(SMALL + b"PK hidden", 64, 48)
+
+
 @settings(max_examples=200, deadline=None)
 @given(content=st.binary(max_size=200) | st.binary(max_size=60).map(lambda tail: SMALL[:60] + tail))
 def test_anything_else_is_refused_and_never_a_crash(content: bytes) -> None:
