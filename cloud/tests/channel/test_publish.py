@@ -261,3 +261,16 @@ def test_writers_at_the_same_time_queue(
         thread.join()
     assert sorted(one.release for one in done) == [1, 2, 3, 4, 5, 6]
     assert node.look().release == 6
+
+
+def test_a_live_file_that_somebody_took_away_stops_the_next_publication(
+    channel: SignedChannel, publication: Make, home: HubHome, node: Any
+) -> None:
+    done = channel.publish(publication("one", "canary"))
+    (home.channel / "targets" / "files" / f"{done.sha256}.{done.sha256}").unlink()
+    with pytest.raises(AgentError, match="publish the model anew"):
+        channel.publish(publication("two", "stable"))
+    assert node.look("stable") is None
+    assert channel.publish(publication("one", "canary", report={"again": 1})).release == 3
+    assert channel.publish(publication("two", "stable")).release == 4
+    assert node.look("stable").name == "model-two"
