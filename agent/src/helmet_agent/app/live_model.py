@@ -34,7 +34,7 @@ class _Loaded:
 
 
 class SwappedModel:
-    """Implements ``services.updater.LiveModel`` over the slot that the pipeline reads.
+    """Implements ``services.live_model.LiveModel`` over the slot that the pipeline reads.
 
     Args:
         config: thresholds and rules of the configuration hold for every model.

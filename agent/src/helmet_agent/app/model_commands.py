@@ -191,7 +191,7 @@ def _shown(model: ModelRef) -> dict[str, Any]:
 
 
 class _NobodyServes:
-    """Implements ``services.updater.LiveModel`` where no agent runs: a model is loaded to see that it can serve."""
+    """Implements ``services.live_model.LiveModel`` where no agent runs: a model is loaded to see that it can serve."""
 
     def __init__(self, config: AgentConfig) -> None:
         self._config = config

@@ -21,11 +21,12 @@ from helmet_agent.app.probe_child import ProbeTask
 from helmet_agent.contract import ContractError, ModelManifest
 from helmet_agent.errors import ConfigError, ManifestError, ModelError, UpdateError
 from helmet_agent.quantities import format_bytes
+from helmet_agent.services.live_model import UpdateRules
 from helmet_agent.services.update_book import UpdateBook
 from helmet_agent.services.update_events import Kind, ModelRef
 from helmet_agent.services.update_loop import UpdateLoop
 from helmet_agent.services.update_state import Phase
-from helmet_agent.services.updater import Updater, UpdateRules
+from helmet_agent.services.updater import Updater
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from helmet_agent.ports import Clock, ModelFeed, ModelOffer, ModelProbe
     from helmet_agent.runtime import ModelSlot
     from helmet_agent.services.governor_loop import Reading
-    from helmet_agent.services.updater import LiveModel
+    from helmet_agent.services.live_model import LiveModel
 
 MOST_FALLBACKS = 5
 PROBE_ROOM_BYTES = 128 << 20

@@ -206,8 +206,10 @@ class UpdateLoop:
                 self.turn()
             except Exception as error:
                 self._faults += 1
-                self._last_error = str(error) or repr(error)
-                _log.error("models: a step failed; trying again", reason=repr(error))
+                reason = str(error) or repr(error)
+                if reason != self._last_error:
+                    _log.error("models: a step failed; trying again", reason=repr(error))
+                self._last_error = reason
             self._leaving.wait(TURN_SECONDS)
 
 

@@ -9,77 +9,25 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import structlog
 
 from helmet_agent.errors import ConfigError, ModelError, RefusedError, StorageError, UpdateError
-from helmet_agent.services.probation import Opinion, Outcome, Probation, Vitals
+from helmet_agent.services.probation import Outcome, Probation
 from helmet_agent.services.update_events import Kind, ModelRef
 from helmet_agent.services.update_state import Phase, UpdateState, Verdict, judge
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from helmet_agent.contract import FileReference
     from helmet_agent.ports import Clock, ModelFeed, ModelOffer, ModelProbe, ModelShelf
+    from helmet_agent.services.live_model import LiveModel, UpdateRules
     from helmet_agent.services.update_book import UpdateBook
 
 _UNFINISHED = (Phase.DOWNLOADING, Phase.VERIFIED, Phase.PROBING)
 _log = structlog.get_logger(__name__)
-
-
-class LiveModel(Protocol):
-    """The model that serves; see ``app.live_model``."""
-
-    def load(self, folder: Path) -> None:
-        """Gets another model ready beside the one that serves.
-
-        Raises:
-            ModelError, ConfigError: it cannot serve here.
-        """
-
-    def swap(self) -> None:
-        """Lets the one that is ready serve from the next frame on; the one before it stays loaded."""
-
-    def keep(self, folder: Path) -> None:
-        """Loads the model to go back to, where none is loaded.
-
-        Raises:
-            ModelError, ConfigError: it cannot serve here.
-        """
-
-    def back(self) -> bool:
-        """Lets the one before serve again; False when it was let go. From any thread."""
-
-    def settle(self) -> None:
-        """Lets go of the one before."""
-
-    def vitals(self) -> Vitals:
-        """The pipeline's totals."""
-
-    def opinion(self) -> Opinion | None:
-        """What the one before makes of the latest frame; None when there is no such model or frame."""
-
-
-@dataclass(frozen=True, slots=True)
-class UpdateRules:
-    """What the configuration says.
-
-    Attributes:
-        job: whose releases are followed.
-        probation_seconds, probation_frames: both must go by before a model is confirmed.
-        max_latency_ratio: slower than the model before it by more than this factor is too slow.
-        cold: no agent is running: a new model waits for its next start, whatever the manifest says.
-    """
-
-    job: str
-    probation_seconds: float = 60.0
-    probation_frames: int = 100
-    max_latency_ratio: float = 1.5
-    cold: bool = False
 
 
 class Updater:
@@ -162,8 +110,9 @@ class Updater:
         elif probation is not None and self.state.phase is Phase.LIVE:
             self._live.keep(self._shelf.folder(self.state.last_confirmed.key))
             vitals = self._live.vitals()
-            if probation.wants_opinion(vitals) and (opinion := self._live.opinion()) is not None:
-                probation.opinions.append(opinion)
+            if probation.wants_opinion(vitals):
+                with contextlib.suppress(ModelError):  # the old one's troubles are not the new one's
+                    probation.opinions += filter(None, [self._live.opinion()])
             outcome = probation.judge(self._clock.monotonic(), vitals)
             if outcome is Outcome.PASSED:
                 self._confirm()

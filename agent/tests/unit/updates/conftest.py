@@ -12,11 +12,12 @@ import pytest
 from helmet_agent.contract import Delivery, FileReference, ModelManifest
 from helmet_agent.errors import StorageError
 from helmet_agent.ports import ModelOffer, ModelRequest, ProbeReport
+from helmet_agent.services.live_model import UpdateRules
 from helmet_agent.services.probation import Opinion, Vitals
 from helmet_agent.services.update_book import UpdateBook
 from helmet_agent.services.update_events import ModelRef
 from helmet_agent.services.update_loop import UpdateLoop
-from helmet_agent.services.updater import Updater, UpdateRules
+from helmet_agent.services.updater import Updater
 from helmet_agent.testing import ManualClock, example_manifest
 
 if TYPE_CHECKING:
