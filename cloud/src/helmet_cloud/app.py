@@ -227,7 +227,7 @@ class Hub:
             Chore("fresh signatures", FRESHEN_SECONDS, self.channel.freshen),
             Chore("fresh certificate", DAY_SECONDS, self._reload_certificate),
             Chore("retention", RETENTION_SECONDS, lambda: self.examples.housekeeping.expire(self._now())),
-            Chore("pictures without a record", DAY_SECONDS, self.examples.housekeeping.heal),
+            Chore("pictures without a record", DAY_SECONDS, self.examples.housekeeping.heal, at_start=True),
         ]
 
     def _parts_check(self) -> str | None:

@@ -25,25 +25,27 @@ class Chore:
         name: for the log.
         every_seconds: how often.
         do: does it; what it raises is logged, and it is tried again the next time.
+        at_start: whether it is due at once, too.
     """
 
     name: str
     every_seconds: float
     do: Callable[[], object]
+    at_start: bool = False
 
 
 class Housekeeping:
     """Does the chores on a thread of its own, one after another.
 
     Args:
-        chores: each is done for the first time one period after the start.
+        chores: each is done for the first time one period after the start, or at once.
         monotonic: a clock that never goes back, in seconds.
     """
 
     def __init__(self, chores: list[Chore], monotonic: Callable[[], float] = time.monotonic) -> None:
         self._chores = chores
         self._monotonic = monotonic
-        self._due = {one.name: monotonic() + one.every_seconds for one in chores}
+        self._due = {one.name: monotonic() + one.every_seconds * (not one.at_start) for one in chores}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
         self._turned = monotonic()

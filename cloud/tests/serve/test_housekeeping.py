@@ -28,6 +28,14 @@ def test_chores_are_done_once_a_period() -> None:
     assert done == ["often", "often", "rarely", "often"]
 
 
+def test_a_chore_may_be_due_at_the_start() -> None:
+    time, done = 0.0, []
+    keeper = Housekeeping([Chore("first", 10.0, lambda: done.append(time), at_start=True)], lambda: time)
+    for time in range(12):  # noqa: B007 - the clock
+        keeper.turn()
+    assert done == [0, 10]
+
+
 def test_a_chore_that_fails_is_counted_and_tried_again_and_holds_nobody_up() -> None:
     times, done = iter(range(1000)), []
     keeper = Housekeeping([Chore("bad", 1.0, _fails), Chore("good", 1.0, lambda: done.append(1))], lambda: next(times))

@@ -14,8 +14,6 @@ import helmet_cloud
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-Check = "Callable[[], str | None]"
-
 
 def basics_router(checks: Mapping[str, Callable[[], str | None]]) -> APIRouter:
     """The open paths.
