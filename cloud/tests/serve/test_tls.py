@@ -107,6 +107,15 @@ def test_key_and_certificate_that_do_not_belong_together_are_named(made: Path, t
         server_tls(TlsFiles(one).certificate, files.key)
 
 
+def test_no_answer_waits_for_a_delayed_acknowledgement() -> None:
+    server = WebServer("127.0.0.1:0", "listen")
+    with socket.create_connection(("127.0.0.1", server.port)):
+        accepted, _ = server._socket.accept()
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
+        accepted.close()
+    server.stop()
+
+
 async def _empty(_scope: Any, _receive: Any, send: Any) -> None:
     await send({"type": "http.response.start", "status": 204, "headers": []})
     await send({"type": "http.response.body", "body": b""})
