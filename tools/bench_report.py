@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import bench_loop
+
 ROOT = Path(__file__).resolve().parent.parent
 CLIPS = ROOT / "agent" / "src" / "helmet_agent" / "assets" / "clips"
 CLIP_432P = CLIPS / "one-by-one-person-detection.mp4"
@@ -77,7 +79,11 @@ def verdict(target: Target, value: float | None) -> str:
 HEAD = """\
 # Benchmarks
 
-Written by `make bench`; every figure comes from `helmet-agent bench CLIP --json`. Ratios are medians of interleaved
+Written by `make bench`.
+
+## The node
+
+Every figure comes from `helmet-agent bench CLIP --json`. Ratios are medians of interleaved
 pairs in one run, so that a machine with other work spoils both sides alike. The comparator
 (`helmet_agent/bench/serial_float.py`) is Sedna's loop on the float variant of the same network with the same number of
 threads, and does not change.
@@ -134,7 +140,7 @@ def main() -> int:
         "432p": bench(CLIP_432P, "--growth-frames", str(options.growth_frames)),
         "720p": bench(CLIP_720P, "--frames", "190", "--pairs", "3"),
     }
-    REPORT.write_text(report(runs))
+    REPORT.write_text(report(runs) + bench_loop.section(bench_loop.measure()))
     print(REPORT.read_text())
     return 0
 
