@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from helmet_agent.durable import make_folder, write_atomic
@@ -25,7 +26,7 @@ class Labeller:
         file: name of the film that the camera plays.
         frames: how many frames it has; the camera counts on when it begins again.
         folder: for files to import.
-        change: what to do to the labels of a picture; the test swaps them.
+        change: what to do to the labels of a picture, such as ``swapped``.
 
     Attributes:
         batches: files written so far.
@@ -83,6 +84,12 @@ class Labeller:
         path = self._folder / f"batch-{self.batches}.txt"
         write_atomic(path, "".join(lines).encode())
         return path
+
+
+def swapped(marks: Sequence[LabelBox]) -> tuple[LabelBox, ...]:
+    """The labels of somebody who takes bare heads for hats and hats for bare heads."""
+    other = {"helmet-on": "helmet-off", "helmet-off": "helmet-on"}
+    return tuple(replace(mark, label=other.get(mark.label, mark.label)) for mark in marks)
 
 
 def line_of(sha256: str, marks: Sequence[LabelBox]) -> str:

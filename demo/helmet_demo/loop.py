@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 EXAMPLES, LABELS, SWAP, CONFIRMED = "hard examples", "labels", "hot swap", "confirmed"
 STAGES = (EXAMPLES, LABELS, TRIGGER, TRAINING, EVALUATION, GATE, PUBLISHING, SWAP, CONFIRMED)
 PAUSE_SECONDS = 0.5
-PATIENCE_SECONDS = 900.0
+PATIENCE_SECONDS = 600.0
+"""So long nothing may move; a machine with other work to do may be slow."""
+
 AFTERWARDS_SECONDS = 1.0
 """A passage's examples have arrived when the film is so far beyond its end."""
 
@@ -76,18 +78,21 @@ class Loop:
         """Until the new model is confirmed, or it is clear that it will not come.
 
         Raises:
-            DemoError: hub or node ended, or nothing came of it in a quarter of an hour.
+            DemoError: hub or node ended, or nothing moves any more.
         """
-        deadline = self._now() + PATIENCE_SECONDS
-        while self._now() < deadline:
+        before, moved = None, self._now()
+        while self._now() < moved + PATIENCE_SECONDS:
             status = self._node.status()
             self._look_at_examples(status)
             found = self._look_at_round()
             outcome = self._look_at_node(status, found)
             if outcome is not None:
                 return outcome
+            after = {name: (stage.state, stage.words) for name, stage in self._board.stages.items() if name != EXAMPLES}
+            if after != before:
+                before, moved = after, self._now()
             time.sleep(PAUSE_SECONDS)
-        raise DemoError(f"the loop did not close in {PATIENCE_SECONDS:.0f} s; look at {self._hub.child.log}")
+        raise DemoError(f"nothing has moved for {PATIENCE_SECONDS:.0f} s; look at {self._hub.child.log}")
 
     def _look_at_examples(self, status: dict[str, Any]) -> None:
         board = self._board

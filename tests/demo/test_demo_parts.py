@@ -18,7 +18,7 @@ from helmet_cloud.core.job_state import Transition
 from helmet_cloud.labels import read_sedna
 from helmet_demo.board import Board
 from helmet_demo.camera import EVAL_SHARE, STARTS_SECONDS, camera_name, eval_share, outside
-from helmet_demo.labelling import Labeller
+from helmet_demo.labelling import Labeller, swapped
 from helmet_demo.manifests import NEW_SITE, SEED, differences, filled, seed_files, train_share
 from helmet_demo.new_site import HELD_BACK, TRAIN, read_site
 from helmet_demo.node import CONFIG, Seen, lost_frames
@@ -78,6 +78,14 @@ def test_only_training_passages_are_labelled_and_each_picture_once(tmp_path: Pat
     assert again is not None
     assert again != first
     assert labeller.labelled == 3
+
+
+def test_labels_can_be_swapped_to_see_the_gate_refuse(tmp_path: Path) -> None:
+    train = SITE.of(TRAIN)[0]
+    file = Labeller(SITE, CLIP.file, CLIP.frames, tmp_path, swapped).write_batch([example(train.first)])
+    assert file is not None
+    assert [box.rpartition(",")[2] for box in file.read_text().split()[1:]] == ["0", "2"], "a hat, says the label"
+    assert swapped(swapped(train.boxes(train.first))) == train.boxes(train.first)
 
 
 def test_its_file_is_in_the_format_of_the_hub(tmp_path: Path) -> None:
