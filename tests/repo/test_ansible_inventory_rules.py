@@ -23,6 +23,9 @@ KNOWN = {
     for name in yaml.safe_load(path.read_text())["argument_specs"]["main"]["options"]
 }
 DIGEST = "0" * 64
+HUB = "https://192.0.2.20:8443"
+AUTHORITY = "-----BEGIN CERTIFICATE-----\nMII\n-----END CERTIFICATE-----\n"
+ROOT_KEYS = '{"signatures": [], "signed": {"_type": "root"}}'
 
 
 def found(**values: object) -> list[str]:
@@ -80,10 +83,26 @@ def test_nothing_given_and_a_sound_inventory_are_let_through(tmp_path: Path) -> 
             edge_agent_sources=[{"name": "gate", "url": "rtsp://192.0.2.1/1"}, {"name": "hall", "url": "/dev/video0"}],
             edge_agent_api_listen="[::1]:8765",
             edge_agent_wheelhouse=str(tmp_path),
-            edge_agent_settings={"mining": {"per_hour": 30}, "log": {"level": "debug"}},
+            edge_agent_settings={"mining": {"per_hour": 30}, "hub": {"report_seconds": 20}},
+            edge_agent_hub_url=HUB,
+            edge_agent_hub_ca=AUTHORITY,
+            edge_agent_hub_bandwidth="250k",
+            edge_agent_follow="default/helmet-detection-demo",
+            edge_agent_ring="canary",
+            edge_agent_trusted_root=ROOT_KEYS,
+            helmet_hub_listen="0.0.0.0:8443",
+            helmet_hub_public_url=HUB,
+            helmet_hub_memory_limit="8Gi",
         )
         == []
     )
+
+
+def test_what_a_hub_of_the_inventory_tells_need_not_be_given() -> None:
+    values = {"edge_agent_hub_url": HUB, "edge_agent_follow": "default/demo"}
+    assert list(rules.contradictions(values, hub_in_inventory=True)) == []
+    (finding,) = rules.contradictions(values, hub_in_inventory=False)
+    assert "edge_agent_trusted_root" in finding
 
 
 @pytest.mark.parametrize(
@@ -114,6 +133,27 @@ def test_nothing_given_and_a_sound_inventory_are_let_through(tmp_path: Path) -> 
         ),
         ({"edge_agent_releases_kept": 0}, "at least 2"),
         ({"edge_agent_root": "/srv"}, "set edge_node_root"),
+        ({"edge_agent_hub_url": "http://192.0.2.20:8443"}, "expected an https:// address"),
+        ({"edge_agent_hub_url": "192.0.2.20"}, "expected an https:// address"),
+        ({"edge_agent_hub_url": "https://[broken"}, "expected an https:// address"),
+        ({"edge_agent_hub_ca": "MII", "edge_agent_hub_url": HUB}, "expected certificates as PEM text"),
+        ({"edge_agent_hub_ca": AUTHORITY + "-----BEGIN PRIVATE KEY-----", "edge_agent_hub_url": HUB}, "secret"),
+        ({"edge_agent_hub_bandwidth": "250k"}, "no edge_agent_hub_url"),
+        ({"edge_agent_replace_token": True}, "no edge_agent_hub_url"),
+        ({"edge_agent_follow": "demo", "edge_agent_trusted_root": ROOT_KEYS}, "expected NAMESPACE/NAME"),
+        ({"edge_agent_follow": "default/demo"}, "edge_agent_trusted_root"),
+        ({"edge_agent_trusted_root": "{}"}, "expected the text of a channel's root.json"),
+        ({"edge_agent_trusted_root": "no json"}, "expected the text of a channel's root.json"),
+        ({"edge_agent_ring": "canary", "edge_agent_hub_url": HUB}, "takes no models"),
+        ({"edge_agent_settings": {"updates": {"ring": "canary"}}}, "its own, edge_agent_ring"),
+        ({"helmet_hub_listen": "0.0.0.0:8443"}, "helmet_hub_public_url must say"),
+        ({"helmet_hub_listen": "8443"}, "expected ADDRESS:PORT"),
+        ({"helmet_hub_public_url": "http://hub.example"}, "expected an https:// address"),
+        ({"helmet_hub_tls_key": "/etc/passwd"}, "all three or none"),
+        ({"helmet_hub_requirements": "/nowhere.txt"}, "is not on the controller"),
+        ({"helmet_hub_wheelhouse": "/nowhere"}, "is no folder with wheels"),
+        ({"helmet_hub_releases_kept": 1}, "at least 2"),
+        ({"helmet_hub_memory_limit": "64Mi"}, "less than the 512Mi"),
     ],
 )
 def test_a_contradiction_is_told_once(values: dict[str, object], says: str) -> None:
@@ -124,6 +164,8 @@ def test_a_contradiction_is_told_once(values: dict[str, object], says: str) -> N
 
 def test_a_password_is_not_repeated() -> None:
     (finding,) = found(edge_agent_sources=[{"name": "a", "url": "rtsp://user:secret@192.0.2.1/1"}])
+    assert "secret" not in finding
+    (finding,) = found(edge_agent_hub_url="https://user:secret@192.0.2.20")
     assert "secret" not in finding
 
 

@@ -38,9 +38,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # its base has no types
         findings = list(misspelt(variables, known, self._task.args.get("extra_names") or ()))
         values = self._values(variables, known)
         findings += _of_wrong_type(specs, values)
-        findings += contradictions(values)
-        hosts = variables["ansible_play_hosts_all"]
-        if variables["inventory_hostname"] == hosts[0]:
+        groups = variables.get("groups", {})
+        findings += contradictions(values, hub_in_inventory=bool(groups.get("hubs")))
+        # A hub may share its machine with a node.
+        hosts = [host for host in variables["ansible_play_hosts_all"] if host not in groups.get("hubs", ())]
+        if hosts and variables["inventory_hostname"] == hosts[0]:
             findings += same_node({host: _plain(variables["hostvars"][host]) for host in hosts})
         return {"changed": False, "findings": findings}
 

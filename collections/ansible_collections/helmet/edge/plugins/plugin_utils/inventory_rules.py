@@ -9,12 +9,14 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.helmet.edge.plugins.plugin_utils import hub_rules
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
 # Every variable that begins so is ours, so a name among them that no role knows is a misspelling.
 FAMILIES = ("edge_", "helmet_", "sedna_", "validate_inventory_")
-SMALLEST_MEMORY = 256 << 20
+SMALLEST_MEMORY = {"edge_agent_memory_limit": 256 << 20, "helmet_hub_memory_limit": 512 << 20}
 FEWEST_RELEASES = 2
 # A unit with ProtectHome and PrivateTmp does not see what lies here.
 HIDDEN_FROM_UNITS = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 - compared with, never written to
@@ -30,6 +32,14 @@ OWN_VARIABLES = {
     "memory.limit": "edge_agent_memory_limit",
     "api.listen": "edge_agent_api_listen",
     "api.token_file": "edge_agent_api_token_file",
+    "hub.url": "edge_agent_hub_url",
+    "hub.ca_file": "edge_agent_hub_ca",
+    "hub.bandwidth": "edge_agent_hub_bandwidth",
+    "updates.enabled": "edge_agent_follow",
+    "updates.follow": "edge_agent_follow",
+    "updates.ring": "edge_agent_ring",
+    "updates.channel_url": "edge_agent_channel_url",
+    "updates.root_file": "edge_agent_trusted_root",
 }
 # What the playbooks give to a role from another one, in playbooks/vars/wiring.yml: a value of one's own would be lost.
 WIRED = {
@@ -60,20 +70,24 @@ def misspelt(names: Iterable[str], known: Collection[str], extra: Collection[str
             yield f"{name}: no role knows this variable, and none has a name like it"
 
 
-def contradictions(values: Mapping[str, Any]) -> Iterator[str]:
+def contradictions(values: Mapping[str, Any], *, hub_in_inventory: bool = False) -> Iterator[str]:
     """What the values say against each other or against the controller's own files.
 
     Args:
         values: the variables that are given and can be known now; what is missing is left unchecked.
+        hub_in_inventory: whether the playbooks fetch from a hub what its nodes believe.
     """
     for prefix in ("edge_models_deploy", "edge_models_base", "edge_video"):
         yield from _source(values, prefix)
     yield from _paths(values)
-    yield from _memory(values)
+    for name, least in SMALLEST_MEMORY.items():
+        yield from _memory(values, name, least)
     yield from _agent_sources(values)
     yield from _api(values)
     yield from _artifacts(values)
     yield from _settings(values)
+    yield from hub_rules.connection(values, hub_in_inventory=hub_in_inventory)
+    yield from hub_rules.hub(values)
     for name in sorted(WIRED.keys() & values.keys()):
         yield f"{name} would be lost: the playbooks take it from another role, so set {WIRED[name]}"
 
@@ -128,15 +142,15 @@ def _paths(values: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def _memory(values: Mapping[str, Any]) -> Iterator[str]:
-    if "edge_agent_memory_limit" not in values:
+def _memory(values: Mapping[str, Any], name: str, least: int) -> Iterator[str]:
+    if name not in values:
         return
-    given = str(values["edge_agent_memory_limit"])
+    given = str(values[name])
     found = memory_bytes(given)
     if found is None:
-        yield f"edge_agent_memory_limit: expected a size such as 2Gi or 768Mi, found {given!r}"
-    elif found < SMALLEST_MEMORY:
-        yield f"edge_agent_memory_limit: {given} is less than the 256Mi that the agent needs"
+        yield f"{name}: expected a size such as 2Gi or 768Mi, found {given!r}"
+    elif found < least:
+        yield f"{name}: {given} is less than the {least >> 20}Mi that it needs"
 
 
 def _agent_sources(values: Mapping[str, Any]) -> Iterator[str]:
