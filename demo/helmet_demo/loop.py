@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 EXAMPLES, LABELS, SWAP, CONFIRMED = "hard examples", "labels", "hot swap", "confirmed"
 STAGES = (EXAMPLES, LABELS, TRIGGER, TRAINING, EVALUATION, GATE, PUBLISHING, SWAP, CONFIRMED)
-PAUSE_SECONDS = 0.5
+PAUSE_SECONDS = 1.0
 PATIENCE_SECONDS = 600.0
 """So long nothing may move; a machine with other work to do may be slow."""
 

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 TRIGGER, TRAINING, EVALUATION, GATE, PUBLISHING = "trigger", "training", "evaluation", "gate", "publishing"
 WAITS, RUNS, DONE, FAILED = "waits", "runs", "done", "failed"
 
+UNIQUE = frozenset({"ModelDeployed", "RoundFailed"})
+"""The hub's own conditions, which sum up what the history tells in order."""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -34,6 +37,8 @@ def rows(conditions: Sequence[dict[str, Any]]) -> dict[str, Row]:
     """
     found = {name: Row() for name in (TRIGGER, TRAINING, EVALUATION, GATE, PUBLISHING)}
     for one in conditions:
+        if one.get("type") in UNIQUE:
+            continue
         name, row = _row(one)
         if found.get(PUBLISHING, Row()).state in (DONE, FAILED) or FAILED in {row.state for row in found.values()}:
             break  # what follows belongs to the next round

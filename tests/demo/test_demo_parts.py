@@ -100,6 +100,8 @@ def test_its_file_is_in_the_format_of_the_hub(tmp_path: Path) -> None:
 
 def test_the_stages_of_a_round_follow_its_conditions() -> None:
     past = [
+        {"type": "ModelDeployed", "stage": "Deploy", "reason": "Deployed", "message": "summed up"},
+        {"type": "RoundFailed", "stage": "Deploy", "reason": "Refused", "message": "of another round"},
         condition("Train", "Waiting", "JobCreated", "12 of 40 samples"),
         condition("Train", "Ready", "Triggered", "round 1: 43 of 40 samples"),
         condition("Train", "Running", "WorkerStarted", "step 20 of 100"),
@@ -114,7 +116,7 @@ def test_the_stages_of_a_round_follow_its_conditions() -> None:
     order = (TRIGGER, TRAINING, EVALUATION, GATE, PUBLISHING)
 
     def after(count: int) -> list[str]:
-        found = rows(past[:count])
+        found = rows(past[: count + 2])
         return [found[name].state for name in order]
 
     assert after(0) == [WAITS] * 5
@@ -122,8 +124,8 @@ def test_the_stages_of_a_round_follow_its_conditions() -> None:
     assert after(3) == [DONE, RUNS, WAITS, WAITS, WAITS]
     assert after(5) == [DONE, DONE, RUNS, WAITS, WAITS]
     assert after(8) == [DONE, DONE, DONE, DONE, WAITS]
-    assert not ended(rows(past[:8]))
-    assert ended(rows(past[:9]))
+    assert not ended(rows(past[:10]))
+    assert ended(rows(past[:11]))
     assert rows(past)[TRIGGER].words == "round 1: 43 of 40 samples", "the next round's wait is not shown"
 
 
