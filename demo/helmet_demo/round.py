@@ -67,7 +67,7 @@ def _row(one: dict[str, Any]) -> tuple[str | None, Row]:  # noqa: PLR0911 - one 
     if reason == "Accepted":
         return GATE, Row(DONE, words)
     if reason == "Deployed":
-        return PUBLISHING, Row(DONE, words)
+        return PUBLISHING, Row(DONE, words.partition(";")[0])  # the gate's words follow, which its own row has
     if name is not None and step in ("Ready", "Starting", "Running", "Completed"):
         return name, Row(DONE if step == "Completed" else RUNS, words)
     return None, Row()
