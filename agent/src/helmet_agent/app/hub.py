@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from helmet_agent import __version__
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 FIRST_RETRY_SECONDS = 2.0
 LONGEST_RETRY_SECONDS = 300.0
+CREDENTIALS = Path("/run/credentials")
+"""What systemd hands to a unit (LoadCredential=) lies here, only while the unit runs and for it alone."""
 
 
 def check_hub_files(hub: HubConfig) -> None:
@@ -40,10 +43,11 @@ def check_hub_files(hub: HubConfig) -> None:
         return
     from helmet_agent.adapters.hub_http.authority import tls_context  # noqa: PLC0415 - loads OpenSSL
 
-    try:
-        read_token(hub.token_file)
-    except ConfigError as error:
-        raise ConfigError(f"hub.token_file: {error}") from error
+    if not hub.token_file.is_relative_to(CREDENTIALS):
+        try:
+            read_token(hub.token_file)
+        except ConfigError as error:
+            raise ConfigError(f"hub.token_file: {error}") from error
     try:
         tls_context(hub.ca_file)
     except ConfigError as error:
