@@ -106,7 +106,11 @@ def _look(parts: Parts, plan: JobPlan, *, again: bool) -> Opening:
         return Opening(str(error))
     if reading.missing is not None or reading.waiting:
         # Nothing is forgotten: samples that were seen keep their place until the file is back.
-        line = "; ".join(one for one in (reading.remark, remark) if one)
+        with parts.database.read() as session:
+            known = samples_of(session, spec.uid)
+        pending = sum(_is_pending(row) and row.tried_round is None for row in known.values())
+        progress = look_at_samples(plan.train, pending, parts.clock.now()).message
+        line = "; ".join(one for one in (progress, reading.remark, remark) if one)
         return Opening(line, waiting=reading.waiting > 0)
     chosen = choose(parts, plan, reading)
     found = look_at_samples(plan.train, chosen.fresh, parts.clock.now())
