@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import socket
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 NODE = "node-1"
 START_SECONDS = 60.0
 ASK_SECONDS = 5.0
+NEAR = 50
+"""Frames, five seconds of the film."""
 
 CONFIG = """\
 # The node of `make demo` at the new site.
@@ -174,23 +177,30 @@ def clear(places: Places) -> None:
     places.site.mkdir(parents=True)
 
 
-def lost_frames(seen: Iterator[Seen], around: int = 50) -> tuple[int, int]:
-    """Frames without a result near the change of the model.
+@dataclass(frozen=True, slots=True)
+class Swap:
+    """A change of the model, as the detections show it.
 
-    Args:
-        seen: frames in order.
-        around: how many numbers before and after the change are looked at.
-
-    Returns:
-        The number of the first frame of the new model, and how many numbers are missing; (-1, 0) without a change.
+    Attributes:
+        first: number of the first frame that the new model looked at.
+        lost: frames without a result between the last one of the old model and the first one of the new.
+        near: the same within NEAR frames before and after, whatever they were dropped for (a busy machine).
     """
+
+    first: int
+    lost: int
+    near: int
+
+
+def find_swap(seen: Iterator[Seen]) -> Swap | None:
+    """The first change of the model among frames in order; None where there is none."""
     frames = list(seen)
-    for place in range(1, len(frames)):
-        if frames[place].model != frames[place - 1].model:
-            first = frames[place].frame
-            begin, end = max(first - around, frames[0].frame), min(first + around, frames[-1].frame + 1)
-            return first, end - begin - sum(begin <= one.frame < end for one in frames)
-    return -1, 0
+    for old, new in itertools.pairwise(frames):
+        if old.model != new.model:
+            begin, end = max(new.frame - NEAR, frames[0].frame), min(new.frame + NEAR, frames[-1].frame + 1)
+            near = end - begin - sum(begin <= one.frame < end for one in frames)
+            return Swap(new.frame, new.frame - old.frame - 1, near)
+    return None
 
 
 def _free_port() -> int:

@@ -23,7 +23,7 @@ from helmet_demo.labelling import Labeller, swapped
 from helmet_demo.loop import STAGES, Loop, Outcome
 from helmet_demo.manifests import JOB, NEW_SITE, SEED_JOB, differences, filled, seed_files, train_share
 from helmet_demo.new_site import TRAIN, Site, read_site
-from helmet_demo.node import NODE, Node, clear, lost_frames, write_config
+from helmet_demo.node import NODE, Node, clear, find_swap, write_config
 from helmet_demo.places import SOURCE_TREE, Places
 
 if TYPE_CHECKING:
@@ -118,15 +118,15 @@ class Story:
         old = measure(places, bundled_model_dir())
         new = measure(places, places.site / "state" / "models" / "current") if outcome.passed else None
         self._console.print(_figures(old, new))
-        first, lost = lost_frames(node.seen())
+        swap = find_swap(node.seen())
         frames: dict[str, int] = {}
         for one in node.seen():
             frames[one.model] = frames.get(one.model, 0) + 1
         for model, seen in frames.items():
             self._say(f"detections by {model[:12]}: {seen} frames")
-        if outcome.passed:
-            self._say(f"the new model looked at its first frame at {first}; frames lost in the swap: {lost}")
-            self._say(f"frames the camera dropped in all of it, while this machine was training: {sum(drops.values())}")
+        if swap is not None:
+            self._say(f"the new model's first frame is number {swap.first}; frames lost in the swap: {swap.lost}")
+            self._say(f"dropped by a busy machine: {swap.near} within five seconds of it, {sum(drops.values())} in all")
         words = outcome.words if outcome.passed else f"THE ROUND DID NOT PASS: {outcome.words}"
         self._say(words, style="bold green" if outcome.passed else "bold red")
 

@@ -21,7 +21,7 @@ from helmet_demo.camera import EVAL_SHARE, STARTS_SECONDS, camera_name, eval_sha
 from helmet_demo.labelling import Labeller, swapped
 from helmet_demo.manifests import NEW_SITE, SEED, differences, filled, seed_files, train_share
 from helmet_demo.new_site import HELD_BACK, TRAIN, read_site
-from helmet_demo.node import CONFIG, Seen, lost_frames
+from helmet_demo.node import CONFIG, Seen, Swap, find_swap
 from helmet_demo.processes import Child, DemoError, last_lines, run
 from helmet_demo.round import DONE, EVALUATION, FAILED, GATE, PUBLISHING, RUNS, TRAINING, TRIGGER, WAITS, ended, rows
 
@@ -150,15 +150,25 @@ def test_a_round_that_does_not_pass_is_seen(stage: str, step: str, reason: str, 
 
 
 @pytest.mark.parametrize(
-    ("missing", "lost"), [((), 0), ((2020,), 1), ((1990, 2003, 2049), 3), ((1000, 3000), 0)], ids=str
+    ("missing", "lost", "near"),
+    [((), 0, 0), ((2020,), 0, 1), ((1999,), 1, 1), ((1990, 2000, 2001, 2052), 2, 3), ((1000, 3000), 0, 0)],
+    ids=str,
 )
-def test_frames_lost_near_the_swap_are_counted(missing: tuple[int, ...], lost: int) -> None:
+def test_frames_lost_in_the_swap_are_counted(missing: tuple[int, ...], lost: int, near: int) -> None:
     seen = [Seen(frame, "old" if frame < 2000 else "new") for frame in range(4000) if frame not in missing]
-    assert lost_frames(iter(seen)) == (2000, lost)
+    found = find_swap(iter(seen))
+    assert found is not None
+    assert found.first == next(one.frame for one in seen if one.model == "new")
+    assert (found.lost, found.near) == (lost, near)
+
+
+def test_a_film_that_ends_soon_after_the_swap_has_lost_nothing() -> None:
+    seen = [Seen(frame, "old" if frame < 20 else "new") for frame in range(5, 25)]
+    assert find_swap(iter(seen)) == Swap(first=20, lost=0, near=0)
 
 
 def test_without_a_swap_there_is_none() -> None:
-    assert lost_frames(Seen(frame, "old") for frame in range(100)) == (-1, 0)
+    assert find_swap(Seen(frame, "old") for frame in range(100)) is None
 
 
 def test_the_differences_to_the_seed_are_those_that_the_page_names() -> None:
