@@ -171,6 +171,16 @@ def _add_hub(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     doctor.add_argument("--json", action="store_true", help="print one JSON object")
     doctor.set_defaults(command=_doctor)
 
+    diagnostics = commands.add_parser(
+        "diagnostics",
+        help="write one archive for whoever looks for a fault, without secrets and pictures",
+        description="Writes configuration, doctor's findings, models, status, last events, the journal's end and facts "
+        "of the machine into one archive. Tokens, passwords and keys are masked; pictures stay here.",
+    )
+    diagnostics.add_argument("--config", type=Path, required=True, metavar="FILE", help="the agent's configuration")
+    diagnostics.add_argument("--output", type=Path, required=True, metavar="FILE.tar.gz", help="the archive")
+    diagnostics.set_defaults(command=_diagnostics)
+
 
 def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     bench = commands.add_parser(
@@ -277,6 +287,13 @@ def _doctor(options: argparse.Namespace) -> int:
     found = diagnose(options.config, cameras=not options.no_sources)
     print(json.dumps(found.to_json()) if options.json else found.text())
     return EXIT_OK if found.ok else EXIT_FAILED
+
+
+def _diagnostics(options: argparse.Namespace) -> int:
+    from helmet_agent.app.diagnostics import write_diagnostics  # noqa: PLC0415 - commands load only what they use
+
+    print("\n".join(write_diagnostics(options.config, options.output)))
+    return EXIT_OK
 
 
 def _bench(options: argparse.Namespace) -> int:

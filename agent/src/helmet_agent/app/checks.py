@@ -124,11 +124,20 @@ def ask_health(config_file: Path | None) -> tuple[bool, dict[str, Any]]:
         ConfigError: the configuration cannot be used, or has the API switched off.
         AgentError: nobody answers there.
     """
-    import httpx  # noqa: PLC0415 - only this command needs it
-
     config = _load(config_file)
     if not config.api.enabled:
         raise ConfigError(f"{config_file}: api.enabled is false, so the running agent cannot be asked")
+    return ask_agent(config, "/healthz")
+
+
+def ask_agent(config: AgentConfig, path: str) -> tuple[bool, dict[str, Any]]:
+    """Asks the agent that runs with this configuration for a JSON object; (whether it says it is well, the object).
+
+    Raises:
+        ConfigError: its token cannot be read. AgentError: nobody answers there, or no agent.
+    """
+    import httpx  # noqa: PLC0415 - only what asks needs it
+
     headers = {}
     if config.api.token_file is not None:
         try:
@@ -137,7 +146,7 @@ def ask_health(config_file: Path | None) -> tuple[bool, dict[str, Any]]:
             raise ConfigError(f"{config.api.token_file}: the token cannot be read: {error.strerror}") from error
     listen = config.api.listen
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listen.host, listen.host)  # noqa: S104 - asked, not bound
-    address = f"http://{f'[{host}]' if ':' in host else host}:{listen.port}/healthz"
+    address = f"http://{f'[{host}]' if ':' in host else host}:{listen.port}{path}"
     try:
         answer = httpx.get(address, headers=headers, timeout=HEALTH_TIMEOUT_SECONDS, trust_env=False)
         document = answer.json()
