@@ -19,6 +19,10 @@ PAGES = ("README.md", "CONTRIBUTING.md", "docs/quickstart.md", "docs/operations.
 
 ELSEWHERE = {
     "ansible-playbook site.yml": "suite `demo`",
+    "ansible-playbook -i inventory/lab site.yml": "suite `molecule site`, on machines with addresses that exist",
+    "ansible-playbook -i inventory/lab playbooks/upgrade-agent.yml": "suite `molecule edge_agent_upgrade`, as above",
+    "ansible-playbook -i inventory/lab playbooks/rollback-agent.yml": "suite `molecule edge_agent_upgrade`, as above",
+    "ansible-playbook -i inventory/lab playbooks/remove-agent.yml": "suite `molecule edge_agent`, as above",
     "make demo": "suite `demo`, by the script behind it",
     "make test": "this very run",
     "make lint": ".ci/run",
