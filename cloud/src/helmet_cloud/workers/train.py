@@ -37,8 +37,8 @@ CHECKPOINT, INPUTS = "round.npz", "round.json"
 REPLAY_VALIDATED = 60
 """Old pictures, at most, that help to choose thresholds."""
 
-DISTIL_WEIGHT, BLEND_SHARE = 1.0, 0.3
-"""Chosen on pictures of neither data set that figures are given for, see docs/workers.md."""
+DISTIL_WEIGHT = 1.0
+"""The accepted model's word weighs as much as the labels'."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,6 @@ def make_plan(found: Round, parameters: Parameters) -> Plan:
         height=parameters.height,
         width=parameters.width,
         distil=DISTIL_WEIGHT if parameters.distil else 0.0,
-        blend=BLEND_SHARE if parameters.distil else 0.0,
         freeze=parameters.freeze,
     )
 
