@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +50,11 @@ ONLY_LOOK = {
         "Read the node's clock",
         "Read the version of the Python that the agent gets",
     },
+    "check-fleet": {"List the nodes", "Read which models it has", "Ask the agent how it is"},
+    "sedna_jobs": {"See whether Python's client for Kubernetes is there"},
 }
+# What may be used beyond ansible-core and this checkout; each is pinned in collections/requirements.yml.
+BEYOND = {"sedna_jobs": "kubernetes.core."}
 
 
 def load(path: Path) -> Any:
@@ -129,10 +134,21 @@ def test_a_role_has_at_most_six_task_files(role: str) -> None:
 
 def test_only_what_comes_with_ansible_core_and_this_checkout_is_used() -> None:
     for where, task in all_tasks():
-        used = {name for name in modules(task) if not name.startswith(("ansible.builtin.", "helmet.edge."))}
+        allowed = ("ansible.builtin.", "helmet.edge.", *filter(None, [BEYOND.get(where)]))
+        used = {name for name in modules(task) if not name.startswith(allowed)}
         assert used == set(), f"{where}: {task.get('name')}"
         unqualified = set(task) - modules(task) - KEYWORDS - {"hosts"}
         assert not unqualified or "hosts" in task, f"{where}: {task.get('name')} uses {unqualified}"
+
+
+def test_what_goes_beyond_is_pinned_at_the_version_that_pypis_ansible_carries() -> None:
+    pinned = {
+        entry["name"]: entry["version"] for entry in load(ROOT / "collections" / "requirements.yml")["collections"]
+    }
+    assert {name.removesuffix(".") for name in BEYOND.values()} == set(pinned)
+    for name, version in pinned.items():
+        folder = Path(sysconfig.get_path("purelib")).joinpath("ansible_collections", *name.split("."))
+        assert load(folder / "MANIFEST.json")["collection_info"]["version"] == version
 
 
 def test_no_error_is_ignored() -> None:
