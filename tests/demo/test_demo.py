@@ -95,7 +95,7 @@ def test_every_stage_of_the_loop_is_passed_in_order(demo: tuple[Path, str]) -> N
     assert sorted(order) == sorted(STAGES)
     round_ = [name for name in order if name in STAGES[2:]]
     assert round_ == list(STAGES[2:])
-    assert re.search(r"✓ gate +accepted: .*map50_delta \+0\.\d+", loop)
+    assert re.search(r"✓ gate +accepted: .*recall_delta\[helmet-off\] \+0\.\d+", loop)
 
 
 def test_the_new_model_is_better_where_nothing_was_trained_and_no_frame_was_lost(demo: tuple[Path, str]) -> None:

@@ -176,7 +176,7 @@ def test_the_differences_to_the_seed_are_those_that_the_page_names() -> None:
     assert found["trainSpec.trigger.condition.threshold"] == ("500", "45")
     assert found["trainSpec.trigger.timer.end"] == ("20:00", "23:59"), "as it is written, not as YAML 1.1 reads it"
     assert found["deploySpec.model.hotUpdateEnabled"] == ("-", "true")
-    assert found["deploySpec.trigger.condition.metric"] == ("precision_delta", "map50_delta")
+    assert found["deploySpec.trigger.condition.metric"] == ("precision_delta", "recall_delta[helmet-off]")
     assert not [place for place in found if "hardExampleMining" in place], "the seed's own rule"
 
 
