@@ -69,6 +69,7 @@ class Variant:
 
 VARIANTS = {
     "replay": Variant("half of each batch old pictures", replay=True, retention="none", site=0.10, old=0.015),
+    "blend": Variant("no old pictures, weights averaged", replay=False, retention="blend", site=0.08, old=0.03),
     "kept": Variant("no old pictures, distillation and frozen layers", False, "distil+freeze", 0.08, 0.03),
     "distil": Variant("no old pictures, distillation", False, "distil", 0.08, 0.03),
     "freeze": Variant("no old pictures, frozen layers", False, "freeze", 0.08, 0.03),

@@ -114,7 +114,7 @@ def test_workers_get_sednas_environment_and_ours(rig: Rig) -> None:
         "BASE_MODEL_URL": str(mapped("/models/base_model")),
         "MODEL_URL": str(mapped("/output/train/1")),
         "ORIGINAL_DATASET_URL": str(rig.file),
-        "HELMET_RETENTION": "distil+freeze",
+        "HELMET_RETENTION": "blend",
         "batch_size": "32",
         "epochs": "1",
         "class_names": "person,helmet,helmet-on,helmet-off",

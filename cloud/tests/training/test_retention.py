@@ -121,3 +121,14 @@ def test_kept_round_stays_nearer_to_what_the_old_model_said(tmp_path: Path, pict
 )
 def test_at_least_one_picture_of_a_batch_is_new(batch: int, share: float, old: int) -> None:
     assert old_in_batch(batch, share) == old
+
+
+def test_blended_result_lies_between_the_accepted_and_the_trained_weights() -> None:
+    trained, accepted = build_network(TINY), build_network(TINY)
+    wanted = [
+        0.6 * old + 0.4 * new
+        for old, new in zip(accepted.model.get_weights(), trained.model.get_weights(), strict=True)
+    ]
+    blended = Trainer(trained, Plan(steps=1, blend=0.6, **SIZE), accepted).use_average()
+    for found, value in zip(blended.model.get_weights(), wanted, strict=True):
+        assert found == pytest.approx(value, abs=1e-6)

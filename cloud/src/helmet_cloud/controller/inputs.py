@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from helmet_cloud.store.samples import Member
 
 PUBLIC = 0o755
-KEEP_OLD = "distil+freeze"
+KEEP_OLD = "blend"
 """How old knowledge is kept where the pictures that it came from are not at hand."""
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 PREFIX = "helmet.edge/"
 RINGS = ("canary", "stable")
-RETENTION = ("none", "distil", "freeze", "distil+freeze")
+RETENTION = ("none", "blend", "distil", "freeze", "distil+freeze")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class JobOptions:
         guard_recall_drop: ``helmet.edge/guard-recall-drop``: by how much the recall of a class may fall on the
             regression set, in [0, 1].
         retention: ``helmet.edge/retention``: how old knowledge is kept where old pictures are not at hand: ``none``,
-            ``distil``, ``freeze`` or ``distil+freeze``.
+            ``blend``, ``distil``, ``freeze`` or ``distil+freeze``.
         ring: ``helmet.edge/ring``: where a model that passed goes first, ``canary`` or ``stable``.
         seed: ``helmet.edge/seed``: of a round's random numbers, 0 to 2**31 - 1.
         replay_dataset: ``helmet.edge/replay-dataset``: name of a Dataset of old pictures that is trained on along with

@@ -100,7 +100,7 @@ def train_round(
     """A later round: on from float weights, each batch a part of new and a part of old pictures.
 
     The old part is what keeps the old sites: without it a trial lost a third of their mAP50. Without old pictures a
-    batch is all new, and the plan's ``distil`` and ``freeze`` are what is left to keep them.
+    batch is all new, and the plan's ``distil``, ``freeze`` and ``blend`` are what is left.
 
     Args:
         weights: what ``export.save_weights`` wrote.
@@ -123,7 +123,7 @@ def train_round(
     _some(new, "new")
     share = old_in_batch(plan.batch, replay_share) if old else 0
     parts = [Part(new, plan.batch - share)] + ([Part(old, share)] if share else [])
-    teacher = load_weights(weights, spec) if plan.distil else None
+    teacher = load_weights(weights, spec) if plan.distil or plan.blend else None
     return _run(Trainer(load_weights(weights, spec), plan, teacher), parts, checkpoint, say, progress)
 
 

@@ -27,6 +27,7 @@ class Plan:
         scale_low, scale_high: of whole pictures, relative to fitting the input.
         distil: weight of what the start weights say beside what the labels say; 0: none, see retention.py.
         freeze: backbone and batch norm statistics stay as they are.
+        blend: share of the start weights in the result, in [0, 1).
     """
 
     steps: int = 4200
@@ -47,6 +48,7 @@ class Plan:
     scale_high: float = 1.5
     distil: float = 0.0
     freeze: bool = False
+    blend: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
         """By name, for checkpoints and the model card."""

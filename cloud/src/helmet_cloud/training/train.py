@@ -62,7 +62,7 @@ class Trainer:
     Args:
         network: in its training form; it is changed in place.
         plan: the settings.
-        teacher: the network that a plan with ``distil`` keeps to; it is not changed.
+        teacher: the network that a plan with ``distil`` or ``blend`` keeps to; it is not changed.
     """
 
     def __init__(self, network: Network, plan: Plan, teacher: Network | None = None) -> None:
@@ -168,7 +168,11 @@ class Trainer:
 
     def use_average(self) -> Network:
         """Puts the averaged weights into the network: what is evaluated and shipped. Training ends here."""
-        self.network.model.set_weights([variable.numpy() for variable in self._average])
+        values = [variable.numpy() for variable in self._average]
+        if self.teacher is not None and self.plan.blend:
+            share, start = self.plan.blend, self.teacher.model.get_weights()
+            values = [old * share + new * (1.0 - share) for old, new in zip(start, values, strict=True)]
+        self.network.model.set_weights(values)
         return self.network
 
     def run(

@@ -15,7 +15,7 @@ from helmet_cloud.training.classes import INPUT_HEIGHT, INPUT_WIDTH, STRIDES
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-DISTIL, FREEZE, NONE = "distil", "freeze", "none"
+DISTIL, FREEZE, BLEND, NONE = "distil", "freeze", "blend", "none"
 LARGEST_SIDE = 1280
 """Of ``input_shape``, px: more would not fit the default memory limit of a worker."""
 
@@ -35,7 +35,7 @@ class Parameters:
         nms_threshold: overlap above which the weaker box of a class is dropped, in [0, 1].
         obj_threshold: largest score threshold that the model may ship with, in (0, 1].
         replay_share: share of old samples in a batch, in [0, 0.9].
-        distil, freeze: how old knowledge is kept, see ``training.retention``.
+        distil, freeze, blend: how old knowledge is kept, see ``training.retention``.
         seed: of every random choice.
     """
 
@@ -49,6 +49,7 @@ class Parameters:
     replay_share: float = 0.5
     distil: bool = False
     freeze: bool = False
+    blend: bool = False
     seed: int = 1
 
     @property
@@ -77,6 +78,7 @@ def read_parameters(environment: Mapping[str, str]) -> Parameters:
         replay_share=reader.value("HELMET_REPLAY_SHARE", lambda text: _number(text, 0.0, 0.9), 0.5),
         distil=DISTIL in retention,
         freeze=FREEZE in retention,
+        blend=BLEND in retention,
         seed=reader.value("HELMET_SEED", lambda text: _whole(text, 0, 2**63 - 1), 1),
     )
     if reader.problems:
@@ -155,6 +157,6 @@ def _names(text: str) -> tuple[str, ...]:
 
 def _retention(text: str) -> frozenset[str]:
     parts = frozenset(part.strip() for part in text.split("+"))
-    if not parts <= {DISTIL, FREEZE, NONE} or (NONE in parts and len(parts) > 1):
-        raise ValueError(f"expected {NONE}, {DISTIL}, {FREEZE} or {DISTIL}+{FREEZE}")
+    if not parts <= {DISTIL, FREEZE, BLEND, NONE} or (NONE in parts and len(parts) > 1):
+        raise ValueError(f"expected {NONE}, or one or more of {BLEND}, {DISTIL} and {FREEZE} joined by +")
     return parts - {NONE}
