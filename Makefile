@@ -7,11 +7,12 @@ PIP := $(BIN)/pip --quiet --disable-pip-version-check
 DEMO := demo-output
 WORK ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/helmet-model
 
-.PHONY: help setup demo test lint format bench model prove lock clean
+.PHONY: help setup demo test soak lint format bench model prove lock clean
 
 help:
 	@echo "make demo                 install everything, provision this machine as a node, close the whole loop on it"
 	@echo "make test                 run every test that this machine can run; ends with a table"
+	@echo "make soak                 kill the playbook at twenty random tasks; every next run must finish what was begun"
 	@echo "make lint                 formatting, types, import rules, Ansible and YAML rules"
 	@echo "make bench                measure, and write docs/benchmarks.md"
 	@echo "make model DATA=DIR       train the bundled model from scratch (an hour or two; resumes; checkpoints in WORK=$(WORK))"
@@ -44,6 +45,9 @@ demo: $(VENV)/.demo
 
 test: setup
 	@$(BIN)/python tools/run_tests.py
+
+soak: setup
+	HELMET_INTERRUPTIONS=$${HELMET_INTERRUPTIONS:-20} $(BIN)/pytest -q tests/interrupted
 
 lint: setup
 	$(BIN)/ruff format --check .

@@ -72,6 +72,7 @@ SUITES = (
     Suite("demo", pytest("tests/demo", parallel=False)),
     *(molecule(scenario) for scenario in ("validate_inventory", "edge_node", "edge_models", "edge_video", "local")),
     molecule("sedna_jobs"),
+    Suite("interrupted", pytest("tests/interrupted", parallel=False)),
     molecule("edge_images", (*HOST_PACKAGES[:2], "containerd"), root=True),
     molecule("edge_agent", HOST_PACKAGES, root=True),
 )
