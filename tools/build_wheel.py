@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Builds a wheel, the agent's or the cloud half's, from a checkout: the same sources and tools make the same bytes, whenever and by whomever.
+"""Builds a wheel, the agent's or the cloud half's, from a checkout: the same sources and tools make the same bytes.
 
 The sources are copied aside with plain modes first, so that neither the umask of whoever cloned nor the leftovers of an
 earlier build get into the wheel, and nothing of this run into the checkout. A wheel lies in a folder named after the
