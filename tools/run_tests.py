@@ -75,6 +75,7 @@ SUITES = (
     Suite("interrupted", pytest("tests/interrupted", parallel=False)),
     molecule("edge_images", (*HOST_PACKAGES[:2], "containerd"), root=True),
     molecule("edge_agent", HOST_PACKAGES, root=True),
+    molecule("air_gap", HOST_PACKAGES, root=True),
 )
 
 
