@@ -74,7 +74,10 @@ SUITES = (
     molecule("sedna_jobs"),
     Suite("interrupted", pytest("tests/interrupted", parallel=False)),
     molecule("edge_images", (*HOST_PACKAGES[:2], "containerd"), root=True),
-    *(molecule(scenario, HOST_PACKAGES, root=True) for scenario in ("edge_agent", "helmet_hub", "site")),
+    *(
+        molecule(scenario, HOST_PACKAGES, root=True)
+        for scenario in ("edge_agent", "edge_agent_upgrade", "helmet_hub", "site")
+    ),
     molecule("air_gap", HOST_PACKAGES, root=True),
 )
 
