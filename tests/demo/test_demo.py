@@ -133,7 +133,7 @@ def test_ctrl_c_ends_everything(demo: tuple[Path, str]) -> None:
         for line in running.stdout:
             if " plays " in line:
                 break
-        assert processes_of(out / "hub")
+        assert processes_of(out), "hub and agent run"
         running.send_signal(signal.SIGINT)
         rest = running.stdout.read()
     assert running.returncode == 130
