@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from helmet_cloud.training.network import Network
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# Training multiplies in bfloat16 where the CPU can; here functions that must stay the same are compared to the last
+# digits, whichever test came first in this process.
+os.environ.setdefault("TF_SET_ONEDNN_FPMATH_MODE", "STRICT")
 
 ALL = HEADS | {"person"}
 PERSON_COLOUR, HEAD_COLOUR = (200, 40, 40), (40, 40, 220)
