@@ -92,6 +92,6 @@ def _shown(url: str) -> str:
 
 def _is_root(text: str) -> bool:
     try:
-        return json.loads(text)["signed"]["_type"] == "root"
+        return bool(json.loads(text)["signed"]["_type"] == "root")
     except (ValueError, KeyError, TypeError):
         return False
