@@ -16,7 +16,7 @@ help:
 	@echo "make lint                 formatting, types, import rules, Ansible and YAML rules"
 	@echo "make bench                measure, and write docs/benchmarks.md"
 	@echo "make model DATA=DIR       train the bundled model from scratch (an hour or two; resumes; checkpoints in WORK=$(WORK))"
-	@echo "make prove DATA=DIR       train the bundled model on for a new site and print what it won and lost (ten minutes)"
+	@echo "make prove DATA=DIR       train the bundled model on for a new site and print what it won and lost"
 	@echo "make setup                only install what the others need"
 	@echo "make lock                 solve the locked dependencies anew"
 
