@@ -147,10 +147,11 @@ def _memory(values: Mapping[str, Any], name: str, least: int) -> Iterator[str]:
         return
     given = str(values[name])
     found = memory_bytes(given)
+    program = "hub" if name.startswith("helmet_hub_") else "agent"
     if found is None:
         yield f"{name}: expected a size such as 2Gi or 768Mi, found {given!r}"
     elif found < least:
-        yield f"{name}: {given} is less than the {least >> 20}Mi that it needs"
+        yield f"{name}: {given} is less than the {least >> 20}Mi that the {program} needs"
 
 
 def _agent_sources(values: Mapping[str, Any]) -> Iterator[str]:
