@@ -2,6 +2,10 @@
 """Runs the test suites that this machine can run and closes with a table: suite, run or left out, why.
 
 A suite that cannot run here is left out with its reason; with CI set in the environment that is a failure.
+
+Suites run in two lanes side by side: playbooks mostly wait, tests mostly compute. Within a lane they run one after the
+other, so that two suites never want the same test hosts. What each printed is kept in build/test-logs; of a suite that
+failed the decisive lines stand below the table. A single suite prints as it goes.
 """
 
 from __future__ import annotations
@@ -12,15 +16,24 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
+LOGS = ROOT / "build" / "test-logs"
 PACKAGES = ROOT / "tests" / "apt-packages.txt"
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _SKIPPED = re.compile(r"^SKIPPED \[\d+\] (.*)$", re.MULTILINE)
+_DECISIVE = re.compile(r"^(FAILED|ERROR) |^E  |fatal: |failed: \[|\[ERROR\]|Traceback|Timeout|[Aa]ssertion")
+_SHOWN_LINES = 25
+_PROGRESS_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -32,12 +45,14 @@ class Suite:
         command: arguments, first the program.
         needs: Debian packages without which it is left out; see tests/apt-packages.txt.
         root: whether it needs root.
+        lane: suites of one lane run one after the other.
     """
 
     name: str
     command: tuple[str, ...]
     needs: tuple[str, ...] = ()
     root: bool = False
+    lane: str = "tests"
 
 
 @dataclass
@@ -48,6 +63,7 @@ class Outcome:
     state: str
     detail: str
     seconds: float = 0.0
+    decisive: tuple[str, ...] = ()
 
 
 def pytest(*arguments: str, parallel: bool = True) -> tuple[str, ...]:
@@ -57,9 +73,16 @@ def pytest(*arguments: str, parallel: bool = True) -> tuple[str, ...]:
 
 def molecule(scenario: str, needs: tuple[str, ...] = (), *, root: bool = False) -> Suite:
     """A molecule scenario; what it needs is a host of its own."""
-    return Suite(f"molecule {scenario}", (str(BIN / "molecule"), "test", "--scenario-name", scenario), needs, root)
+    command = (str(BIN / "molecule"), "test", "--scenario-name", scenario)
+    return Suite(f"molecule {scenario}", command, needs, root, PLAYBOOKS)
 
 
+def first_word(command: tuple[str, ...]) -> str:
+    """The command as a person would type it."""
+    return " ".join([Path(command[0]).name, *command[1:]])
+
+
+PLAYBOOKS = "playbooks"
 HOST_PACKAGES = ("podman", "runc", "mmdebstrap", "netavark", "aardvark-dns", "iptables", "openssh-client")
 PLAIN = "not slow and not rtsp and not host and not training"
 SUITES = (
@@ -72,7 +95,7 @@ SUITES = (
     Suite("demo", pytest("tests/demo", parallel=False)),
     *(molecule(scenario) for scenario in ("validate_inventory", "edge_node", "edge_models", "edge_video", "local")),
     molecule("sedna_jobs"),
-    Suite("interrupted", pytest("tests/interrupted", parallel=False)),
+    Suite("interrupted", pytest("tests/interrupted", parallel=False), lane=PLAYBOOKS),
     molecule("edge_images", (*HOST_PACKAGES[:2], "containerd"), root=True),
     *(
         molecule(scenario, HOST_PACKAGES, root=True)
@@ -90,31 +113,85 @@ def missing_for(suite: Suite) -> str:
     return f"Debian packages missing: {' '.join(absent)}" if absent else ""
 
 
-def run(suite: Suite) -> Outcome:
-    """Runs one suite, its output passed through."""
+def run(suite: Suite, *, aloud: bool = True, logs: Path = LOGS) -> Outcome:
+    """Runs one suite; what it prints goes to its log in ``logs`` and, ``aloud``, to the terminal."""
     reason = missing_for(suite)
     if reason:
         return Outcome(suite.name, "left out", reason)
-    print(
-        f"\n==> {suite.name}: {' '.join(Path(part).name if i == 0 else part for i, part in enumerate(suite.command))}"
-    )
+    print(f"\n==> {suite.name}: {first_word(suite.command)}", flush=True)
     started = time.monotonic()
     environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}"}
     lines: list[str] = []
-    with subprocess.Popen(
-        suite.command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process:
+    logs.mkdir(parents=True, exist_ok=True)
+    log = logs / f"{suite.name.replace(' ', '-')}.log"
+    with (
+        log.open("w") as kept,
+        subprocess.Popen(
+            suite.command,
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process,
+    ):
         for line in process.stdout or ():
-            sys.stdout.write(line)
-            sys.stdout.flush()
+            kept.write(line)
+            kept.flush()
             lines.append(line)
+            if aloud:
+                sys.stdout.write(line)
+                sys.stdout.flush()
     seconds = time.monotonic() - started
     if process.returncode != 0:
-        return Outcome(suite.name, "FAILED", f"exit code {process.returncode}", seconds)
+        detail = f"exit code {process.returncode}, {os.path.relpath(log, ROOT)}"
+        return Outcome(suite.name, "FAILED", detail, seconds, decisive(lines))
     skipped = _SKIPPED.findall("".join(lines))
     if skipped:
         return Outcome(suite.name, "left out", f"in part: {skipped[0]}", seconds)
     return Outcome(suite.name, "run", _last_summary(lines), seconds)
+
+
+def decisive(lines: Iterable[str]) -> tuple[str, ...]:
+    """The last lines that look like a reason; the last ones of all where none does."""
+    plain = [_ANSI.sub("", line).rstrip() for line in lines]
+    found = [line for line in plain if _DECISIVE.search(line)] or plain
+    return tuple(found[-_SHOWN_LINES:])
+
+
+def run_lanes(suites: list[Suite], act: Callable[[Suite], Outcome]) -> list[Outcome]:
+    """Runs the lanes side by side and says every half minute what is at work; the outcomes are in the suites' order."""
+    outcomes: dict[str, Outcome] = {}
+    at_work: dict[str, float] = {}
+
+    def work(lane: str) -> None:
+        for suite in (suite for suite in suites if suite.lane == lane):
+            at_work[suite.name] = time.monotonic()
+            try:
+                outcome = act(suite)
+            except OSError as error:
+                outcome = Outcome(suite.name, "FAILED", f"could not be started: {error}")
+            outcomes[suite.name] = outcome
+            del at_work[suite.name]
+            print(f"<== {suite.name}: {outcome.state}, {outcome.seconds:.0f} s, {outcome.detail}", flush=True)
+
+    threads = [
+        threading.Thread(target=work, args=(lane,), daemon=True)
+        for lane in dict.fromkeys(suite.lane for suite in suites)
+    ]
+    for thread in threads:
+        thread.start()
+    told = time.monotonic()
+    while any(thread.is_alive() for thread in threads):
+        for thread in threads:
+            thread.join(0.2)
+        now = time.monotonic()
+        if now - told >= _PROGRESS_SECONDS:
+            told = now
+            names = ", ".join(f"{name} ({now - since:.0f} s)" for name, since in list(at_work.items()))
+            print(f"    {len(outcomes)} of {len(suites)} done; at work: {names}", flush=True)
+    return [outcomes[suite.name] for suite in suites]
 
 
 def table(outcomes: list[Outcome]) -> str:
@@ -135,8 +212,12 @@ def main() -> int:
     chosen = [suite for suite in SUITES if not wanted or suite.name in wanted]
     if not chosen:
         parser.error(f"no such suite: {', '.join(wanted)}")
-    outcomes = [run(suite) for suite in chosen]
+    single = len(chosen) == 1
+    outcomes = run_lanes(chosen, lambda suite: run(suite, aloud=single))
     print(table(outcomes))
+    for outcome in outcomes:
+        if outcome.decisive:
+            print("\n".join([f"\n{outcome.suite}:", *(f"    {line}" for line in outcome.decisive)]))
     passed, failed, note = verdict(outcomes, in_ci=bool(os.environ.get("CI")))
     print(f"{note}\nsuites: {passed} passed, {failed} failed")
     return 1 if failed else 0
