@@ -43,6 +43,10 @@ class HelmetDetector:
         """What belongs to the weights."""
         return self._model.manifest
 
+    def another(self) -> HelmetDetector:
+        """The same network with a decoder of its own, for another thread; the network lets one in at a time."""
+        return HelmetDetector(self._model)
+
     def prepare(self, image: BgrImage, reuse: PreparedFrame | None = None) -> PreparedFrame:
         """Letterboxes a picture ``(height, width, 3)``, uint8, BGR, into the buffers of ``reuse`` when given.
 

@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING
 
 from helmet_agent.app.keeping import mining_rules
 from helmet_agent.app.models import load_detector
+from helmet_agent.detector import probe
 from helmet_agent.errors import ModelError
 from helmet_agent.services.probation import Opinion, Vitals
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from helmet_agent.app.latest import LatestFrames
     from helmet_agent.config import AgentConfig
-    from helmet_agent.ports import Detector
+    from helmet_agent.ports import Detector, Frame
     from helmet_agent.runtime import ModelSlot
     from helmet_agent.services.mining import MiningStage
     from helmet_agent.services.pipeline import Pipeline
@@ -29,10 +31,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Loaded:
-    """A model that is ready to serve, and the mining rules that come with it."""
+    """A model that is ready to serve, and the mining rules that come with it.
+
+    ``witness`` is the same network with a decoder of its own, so that another thread may ask it. ``folder`` has the
+    golden frames; None: the model from before the first swap.
+    """
 
     detector: Detector
     rules: tuple[Rule, ...]
+    witness: Detector | None = None
+    folder: Path | None = None
 
 
 class SwappedModel:
@@ -62,7 +70,8 @@ class SwappedModel:
         self._lock = threading.Lock()
         self._ready: _Loaded | None = None
         self._before: _Loaded | None = None
-        self._rules = () if mining is None else mining.rules
+        self._serving = _Loaded(slot.current, () if mining is None else mining.rules)
+        self._judged: Frame | None = None
 
     def load(self, folder: Path) -> None:
         """Gets another model ready: loaded, warm, and right about its golden frames.
@@ -121,27 +130,37 @@ class SwappedModel:
         )
 
     def opinion(self) -> Opinion | None:
-        """What the one before makes of the latest frame; None when there is no such model or frame.
+        """What the one before makes of the latest frame; None when there is no such model or new frame.
 
         Raises:
             ModelError: it fails.
         """
         before, latest = self._before, self._latest.get(None)
-        if before is None or latest is None:
+        if before is None or latest is None or latest.frame is self._judged:
             return None
+        self._judged = latest.frame
         prepared = before.detector.prepare(latest.frame.image)
         started = time.monotonic()
         outputs = before.detector.run(prepared)
         seconds = time.monotonic() - started
-        return Opinion(len(before.detector.decode(outputs, prepared.transform)), seconds)
+        found = before.detector.decode(outputs, prepared.transform)
+        live = self._slot.current.manifest.model.sha256
+        shown = len(latest.report.detections) if latest.report.model == live else None
+        return Opinion(len(found), seconds, shown)
+
+    def golden_problems(self) -> Sequence[str]:
+        """What is wrong with what the serving model makes of its golden frames now; empty when nothing is."""
+        serving = self._serving
+        return () if serving.witness is None or serving.folder is None else probe(serving.witness, serving.folder)
 
     def _loaded(self, folder: Path) -> _Loaded:
         detector = load_detector(self._config, folder)
-        return _Loaded(detector, mining_rules(self._config, detector.manifest))
+        rules = mining_rules(self._config, detector.manifest)
+        return _Loaded(detector, rules, detector.another(), folder)
 
     def _serve(self, loaded: _Loaded) -> _Loaded:
-        old = _Loaded(self._slot.swap(loaded.detector), self._rules)
-        self._rules = loaded.rules
+        old, self._serving = self._serving, loaded
+        self._slot.swap(loaded.detector)
         if self._mining is not None:
             self._mining.use_rules(loaded.rules)
         return old

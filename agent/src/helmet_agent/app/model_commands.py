@@ -34,7 +34,7 @@ from helmet_agent.services.update_loop import import_from, state_name
 from helmet_agent.services.update_state import UpdateState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from helmet_agent.app.updates import Models
@@ -216,3 +216,6 @@ class _NobodyServes:
 
     def opinion(self) -> Opinion | None:
         return None
+
+    def golden_problems(self) -> Sequence[str]:
+        return ()

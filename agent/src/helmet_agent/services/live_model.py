@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from helmet_agent.services.probation import Opinion, Vitals
@@ -42,7 +43,14 @@ class LiveModel(Protocol):
         """The pipeline's totals."""
 
     def opinion(self) -> Opinion | None:
-        """What the one before makes of the latest frame; None when there is no such model or frame."""
+        """What the one before makes of the latest frame; None when there is no such model or new frame.
+
+        Raises:
+            ModelError: it fails.
+        """
+
+    def golden_problems(self) -> Sequence[str]:
+        """What is wrong with what the serving model makes of its golden frames now; empty when nothing is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,19 @@ MAX_FAILURES = 3
 MIN_OPINIONS = 5
 """So many frames must have been looked at by the old model as well before it outweighs the new one."""
 
+SURE_OPINIONS = 10
+"""With so many, and ``SURE_FRAMES`` looked at, a model that is worse is sent back before its time is over."""
+
+SURE_FRAMES = 20
 ROOM_SECONDS = 0.002
 """A difference in time below this says nothing."""
+
+LEAST_SHARE, MOST_SHARE = 0.5, 3.0
+"""A model that shows fewer objects than this share of what the old one does on the same frames, or more than so many
+times as many, sees another world. A better model finds what the old one missed: the room upwards is the larger one."""
+
+MIN_OBJECTS = 10
+"""So many objects must have been shown by either model before their numbers are compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +55,12 @@ class Opinion:
     Attributes:
         detections: objects shown.
         seconds: time in the network.
+        shown: objects that the live model showed on the same frame; None: it did not look at that frame.
     """
 
     detections: int
     seconds: float
+    shown: int | None = None
 
 
 class Outcome(Enum):
@@ -76,33 +89,54 @@ class Probation:
     max_latency_ratio: float
     opinions: list[Opinion] = field(default_factory=list)
     reason: str = ""
+    golden_looks: int = 0
 
     def wants_opinion(self, now: Vitals) -> bool:
         """Whether the old model should look at the latest frame too: always, until there are enough opinions."""
         return now.frames > self.before.frames and len(self.opinions) < 4 * MIN_OPINIONS
 
+    def wants_golden(self, *, passing: bool) -> bool:
+        """Whether the golden frames should be looked at now: at the beginning, and before the model is confirmed."""
+        self.golden_looks += 1
+        return passing or self.golden_looks == 1
+
     def judge(self, monotonic: float, now: Vitals) -> Outcome:
-        """How it stands; ``reason`` tells why it failed."""
+        """How it stands; ``reason`` tells why it failed.
+
+        What is certain is told at once: failures, and with ``SURE_OPINIONS`` also what the comparison shows.
+        """
         frames = now.frames - self.before.frames
         failures = now.failures - self.before.failures
         if failures >= MAX_FAILURES:
             self.reason = f"failed on {failures} frames"
             return Outcome.FAILED
-        if monotonic - self.started < self.seconds or frames < self.frames:
-            return Outcome.GOES_ON
+        over = monotonic - self.started >= self.seconds and frames >= self.frames
+        if (over or (len(self.opinions) >= SURE_OPINIONS and frames >= SURE_FRAMES)) and self._worse(frames, now):
+            return Outcome.FAILED
+        return Outcome.PASSED if over else Outcome.GOES_ON
+
+    def _worse(self, frames: int, now: Vitals) -> bool:
+        if len(self.opinions) < MIN_OPINIONS:
+            return False
         if self._blind(now.detections - self.before.detections):
             self.reason = f"shows nothing in {frames} frames where the model before it still finds objects"
-            return Outcome.FAILED
-        if self._slow((now.inference_seconds - self.before.inference_seconds) / frames):
-            return Outcome.FAILED
-        return Outcome.PASSED
+            return True
+        return self._drifted() or self._slow((now.inference_seconds - self.before.inference_seconds) / max(1, frames))
 
     def _blind(self, detections: int) -> bool:
         return detections == 0 and sum(opinion.detections > 0 for opinion in self.opinions) >= MIN_OPINIONS
 
-    def _slow(self, mean_seconds: float) -> bool:
-        if len(self.opinions) < MIN_OPINIONS:
+    def _drifted(self) -> bool:
+        pairs = [(one.shown, one.detections) for one in self.opinions if one.shown is not None]
+        new, old = sum(shown for shown, _ in pairs), sum(detections for _, detections in pairs)
+        if len(pairs) < MIN_OPINIONS or max(new, old) < MIN_OBJECTS:
             return False
+        if LEAST_SHARE * old <= new <= max(MOST_SHARE * old, float(MIN_OBJECTS)):
+            return False
+        self.reason = f"shows {new} objects on {len(pairs)} frames where the model before it shows {old}"
+        return True
+
+    def _slow(self, mean_seconds: float) -> bool:
         # The old model's runs come one at a time from another thread, cold: if anything this favours the new one.
         old = sum(opinion.seconds for opinion in self.opinions) / len(self.opinions)
         if mean_seconds <= old * self.max_latency_ratio + ROOM_SECONDS:

@@ -114,10 +114,12 @@ class Updater:
                 with contextlib.suppress(ModelError):  # the old one's troubles are not the new one's
                     probation.opinions += filter(None, [self._live.opinion()])
             outcome = probation.judge(self._clock.monotonic(), vitals)
-            if outcome is Outcome.PASSED:
-                self._confirm()
-            elif outcome is Outcome.FAILED:
+            if outcome is not Outcome.FAILED and probation.wants_golden(passing=outcome is Outcome.PASSED):
+                probation.reason = "; ".join(self._live.golden_problems())
+            if probation.reason:
                 self._give_up(Kind.QUARANTINED, f"on probation: {probation.reason}")
+            elif outcome is Outcome.PASSED:
+                self._confirm()
 
     def rescue(self, error: ModelError) -> bool:
         """The live model fails on frame after frame: lets the one before it serve. From the pipeline's threads.
@@ -183,6 +185,9 @@ class Updater:
             offer.key, offer.manifest.model.sha256, offer.manifest.release, self._rules.job, offer.manifest.name
         )
         verdict = judge(self.state, model)
+        if verdict is Verdict.QUARANTINED and offer.anew:
+            self._book.note(Kind.UNQUARANTINED, digest=model.sha256)
+            verdict = judge(self.state, model)
         if verdict is Verdict.TAKE:
             _log.info("models: a new one is offered", sha256=model.sha256, release=model.release)
             self._book.note(Kind.OFFERED, model=model)

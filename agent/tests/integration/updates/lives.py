@@ -67,6 +67,9 @@ class Live:
     def opinion(self) -> None:
         return None
 
+    def golden_problems(self) -> tuple[str, ...]:
+        return ()
+
 
 def live(job: dict, config_file: Path, channel: Path, report: int) -> None:
     points: list[str] = []

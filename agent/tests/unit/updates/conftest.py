@@ -162,6 +162,7 @@ class Live:
         serves: key of the model that serves.
         total: the pipeline's totals.
         opinion_of_old: what the model before makes of the latest frame.
+        golden: what is wrong with the golden frames.
         load_fails: by key.
     """
 
@@ -171,6 +172,7 @@ class Live:
         self.before: str | None = None
         self.total = Vitals()
         self.opinion_of_old: Opinion | None = None
+        self.golden: tuple[str, ...] = ()
         self.load_fails: dict[str, Exception] = {}
 
     def load(self, folder: Path) -> None:
@@ -199,6 +201,9 @@ class Live:
 
     def opinion(self) -> Opinion | None:
         return self.opinion_of_old if self.before is not None else None
+
+    def golden_problems(self) -> Sequence[str]:
+        return self.golden
 
     def see(self, frames: int, *, failures: int = 0, detections: int | None = None, seconds: float = 0.01) -> None:
         """The pipeline looks at frames."""
