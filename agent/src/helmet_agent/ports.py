@@ -184,11 +184,13 @@ class ModelOffer:
         key: sha256 of the manifest file.
         manifest: what it says.
         content: the file itself, as it was signed.
+        anew: whoever is in charge has just asked for it, so that an earlier refusal of the same weights does not count.
     """
 
     key: str
     manifest: ModelManifest
     content: bytes
+    anew: bool = False
 
 
 class ModelFeed(Protocol):
