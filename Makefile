@@ -7,12 +7,13 @@ PIP := $(BIN)/pip --quiet --disable-pip-version-check
 DEMO := demo-output
 WORK ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/helmet-model
 
-.PHONY: help setup demo test soak lint format bench model prove lock clean
+.PHONY: help setup demo test survive soak lint format bench model prove lock clean
 
 help:
 	@echo "make demo                 install everything, provision this machine as a node, close the whole loop on it"
 	@echo "make test                 run every test that this machine can run; ends with a table"
-	@echo "make soak                 kill the playbook at twenty random tasks; every next run must finish what was begun"
+	@echo "make survive              break everything there is to break; one line for each promise of docs/reliability.md"
+	@echo "make soak                 the same for hours, and kill the playbook at twenty random tasks"
 	@echo "make lint                 formatting, types, import rules, Ansible and YAML rules"
 	@echo "make bench                measure, and write docs/benchmarks.md"
 	@echo "make model DATA=DIR       train the bundled model from scratch (an hour or two; resumes; checkpoints in WORK=$(WORK))"
@@ -46,7 +47,11 @@ demo: $(VENV)/.demo
 test: setup
 	@$(BIN)/python tools/run_tests.py
 
+survive: setup
+	@$(BIN)/python tools/survive.py
+
 soak: setup
+	HELMET_SOAK=1 $(BIN)/python tools/survive.py
 	HELMET_INTERRUPTIONS=$${HELMET_INTERRUPTIONS:-20} $(BIN)/pytest -q tests/interrupted
 
 lint: setup
