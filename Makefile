@@ -13,7 +13,7 @@ help:
 	@echo "make demo                 install everything, provision this machine as a node, close the whole loop on it"
 	@echo "make test                 run every test that this machine can run; ends with a table"
 	@echo "make survive              break everything there is to break; one line for each promise of docs/reliability.md"
-	@echo "make soak                 the same for hours, and kill the playbook at twenty random tasks"
+	@echo "make soak                 the same for hours, kill the playbook at twenty random tasks, Debian 13, five nodes at once"
 	@echo "make lint                 formatting, types, import rules, Ansible and YAML rules"
 	@echo "make bench                measure, and write docs/benchmarks.md"
 	@echo "make model DATA=DIR       train the bundled model from scratch (an hour or two; resumes; checkpoints in WORK=$(WORK))"
@@ -58,6 +58,9 @@ survive: setup
 soak: setup
 	HELMET_SOAK=1 $(BIN)/python tools/survive.py
 	HELMET_INTERRUPTIONS=$${HELMET_INTERRUPTIONS:-20} $(BIN)/pytest -q tests/interrupted
+	HELMET_HOST_SUITE=trixie PATH="$(abspath $(BIN)):$$PATH" $(BIN)/molecule test --scenario-name edge_agent
+	$(BIN)/python tools/time_fleet.py --nodes 1 --within 300
+	$(BIN)/python tools/time_fleet.py --nodes 5 --within 480
 
 lint: setup
 	$(BIN)/ruff format --check .
