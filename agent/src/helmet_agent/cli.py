@@ -204,11 +204,12 @@ def _run(options: argparse.Namespace) -> int:
     from helmet_agent.app.run import run_agent  # noqa: PLC0415 - commands load only what they use
     from helmet_agent.app.settings import settings_from_environment, settings_from_file  # noqa: PLC0415 - as above
 
+    frames_to = sys.stdout if options.json else None
     if options.from_sedna_env:
-        config = settings_from_environment(os.environ, until_eof=options.until_eof)
+        given = settings_from_environment(os.environ, until_eof=options.until_eof)
+        code = run_agent(given.config, until_eof=options.until_eof, frames_to=frames_to, hot=given.hot)
     else:
-        config = settings_from_file(options.config)
-    code = run_agent(config, until_eof=options.until_eof, frames_to=sys.stdout if options.json else None)
+        code = run_agent(settings_from_file(options.config), until_eof=options.until_eof, frames_to=frames_to)
     # Everything is written and closed. Python's own shutdown takes a second or two more, and a camera's decoder that
     # comes back from foreign code meanwhile would abort the process.
     sys.stdout.flush()

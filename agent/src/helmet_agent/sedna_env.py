@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -21,10 +21,12 @@ from helmet_agent.config import (
     RuleConfig,
     SinkConfig,
     SourceConfig,
+    UpdatesConfig,
     kinds,
 )
 from helmet_agent.config.reader import nearest
 from helmet_agent.errors import ConfigError
+from helmet_agent.sedna_hot import DEFAULT_LC_SERVER, HotUpdates, UnfitVariable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -55,6 +57,8 @@ class SednaEnvironment:
         hot_update_config: the file in which Sedna announces a new model.
         job: ``namespace/name`` of the job, if given.
         data_path_prefix: where Sedna mounts the host's folders, if given.
+        model_slot: the file that ``MODEL_URL`` names, where it names one; Sedna's cold update replaces it.
+        hot: of a job with hot update; None: new models come with a new start.
     """
 
     config: AgentConfig
@@ -65,6 +69,8 @@ class SednaEnvironment:
     hot_update_config: Path | None = None
     job: str | None = None
     data_path_prefix: Path | None = None
+    model_slot: Path | None = None
+    hot: HotUpdates | None = None
 
     def check_model(self, manifest: ModelManifest) -> None:
         """Compares what the job expects of the model with the one that is served.
@@ -109,13 +115,14 @@ def read_sedna_env(
         ConfigError: one line for each problem, ``environment: VARIABLE: what was expected, found X``.
     """
     read = _Variables(environ)
+    model, slot = read.model()
     node, api = NodeConfig(), ApiConfig()
     config = AgentConfig(
         node=NodeConfig(
             name=read.get("WORKER_NAME", kinds.safe_name(), node.name),
             data_dir=read.get("HELMET_AGENT_DATA_DIR", kinds.path(), node.data_dir),
         ),
-        model=ModelConfig(path=read.model()),
+        model=ModelConfig(path=model),
         sources=read.source(until_eof=until_eof),
         detection=DetectionConfig(
             min_score=read.number("obj_threshold", 0.0, 1.0), nms_iou=read.number("nms_threshold", 0.0, 1.0)
@@ -140,10 +147,19 @@ def read_sedna_env(
         hot_update_config=read.get("MODEL_HOT_UPDATE_CONFIG", kinds.optional(kinds.path()), None),
         job=read.job(),
         data_path_prefix=read.get("DATA_PATH_PREFIX", kinds.optional(kinds.path()), None),
+        model_slot=slot,
     )
+    hot = read.hot(found)
+    given = read.number("HELMET_AGENT_PROBATION_SECONDS", 0.0, 86_400.0)
+    probation = UpdatesConfig().probation_seconds if given is None else given
     if read.problems:
         raise ConfigError("\n".join(f"environment: {problem}" for problem in read.problems))
-    return found
+    if hot is None:
+        return found
+    updates = UpdatesConfig(
+        enabled=True, follow=hot.job, poll_seconds=float(hot.poll_seconds), probation_seconds=probation
+    )
+    return replace(found, hot=hot, config=replace(found.config, updates=updates))
 
 
 class _Variables:
@@ -203,12 +219,30 @@ class _Variables:
         value = self._local(name)
         return None if value is None else Path(value)
 
-    def model(self) -> Path | None:
+    def model(self) -> tuple[Path | None, Path | None]:
+        """The model to serve, and the file that ``MODEL_URL`` names where the model lies beside it."""
         value = self._local("MODEL_URL")
         if value is None:
-            return None
+            return None, None
         path = Path(value)
-        return path.parent if path.suffix.lower() in _MODEL_FILES else path
+        return (path.parent, path) if path.suffix.lower() in _MODEL_FILES else (path, None)
+
+    def hot(self, found: SednaEnvironment) -> HotUpdates | None:
+        if not found.hot_update:
+            return None
+        job = None if found.job is None else found.job.partition("/")
+        try:
+            return HotUpdates(
+                found.hot_update_config,
+                found.poll_period_seconds,
+                "" if job is None else job[0],
+                "" if job is None else job[2],
+                found.config.node.name,
+                self.text("LC_SERVER") or DEFAULT_LC_SERVER,
+            )
+        except UnfitVariable as unfit:
+            self.problem(unfit.name, str(unfit))
+            return None
 
     def source(self, *, until_eof: bool) -> tuple[SourceConfig, ...]:
         value = self.get("video_url", kinds.source_url(), "")

@@ -22,6 +22,7 @@ from helmet_agent.app.keeping import SpoolAndFolder, mining_rules, mining_stage
 from helmet_agent.app.latest import LatestFrames, draw, jpeg
 from helmet_agent.app.live_model import SwappedModel
 from helmet_agent.app.models import load_detector, served_manifest
+from helmet_agent.app.sedna_updates import deploy_reports, sedna_feed
 from helmet_agent.app.sources import configured_sources
 from helmet_agent.app.summary import Summary
 from helmet_agent.app.updates import check_update_files, first_detector, make_updates, open_models
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from helmet_agent.app.updates import Models
     from helmet_agent.config import AgentConfig
     from helmet_agent.ports import BgrImage, Clock, ExampleSink, FrameSource
+    from helmet_agent.sedna_hot import HotUpdates
+    from helmet_agent.services.deploy_reports import DeployReports
     from helmet_agent.services.mining import MiningStage
     from helmet_agent.services.pipeline import FrameObserver
     from helmet_agent.services.results import VideoFile
@@ -80,6 +83,7 @@ class Agent:
         batch: every source is read to its end, so every queue waits and nothing is dropped.
         models, updates: the folder of models and who takes new ones, if updates are on; a batch run keeps its model.
         detections: one line a frame, if wanted.
+        deploys: who tells Sedna what became of a model that it announced.
     """
 
     config: AgentConfig
@@ -97,6 +101,7 @@ class Agent:
     models: Models | None = None
     updates: UpdateLoop | None = None
     detections: DetectionLog | None = None
+    deploys: DeployReports | None = None
 
     def close(self) -> None:
         """Stops the sources, writes what is queued, closes every file.
@@ -146,6 +151,7 @@ def compose(
     until_eof: bool,
     observers: Sequence[FrameObserver] = (),
     sources: Sequence[tuple[FrameSource, SourceSettings]] | None = None,
+    hot: HotUpdates | None = None,
 ) -> Agent:
     """Makes all parts; nothing is started, no source is opened.
 
@@ -155,6 +161,7 @@ def compose(
         until_eof: a run that ends with its files.
         observers: told of every frame, before the agent's own.
         sources: instead of the configured ones.
+        hot: new models come by Sedna's hot update, not from a channel.
 
     Raises:
         AgentError: a part cannot be made: no sources, a bad model, a folder that cannot be written.
@@ -194,11 +201,13 @@ def compose(
             clock=clock,
             blocking=batch,
         )
-        updates = None
+        updates = deploys = None
         if models is not None:
             live = SwappedModel(config, slot, pipeline, mining, latest)
-            updates = make_updates(config, models, live, slot, clock)
+            feed = None if hot is None else sedna_feed(hot, models)
+            updates = make_updates(config, models, live, slot, clock, feed=feed)
             pipeline.rescue = updates.rescue
+            deploys = None if hot is None or feed is None else deploy_reports(hot, feed, models, clock)
         undo.pop_all()
     return Agent(
         config,
@@ -216,6 +225,7 @@ def compose(
         models,
         updates,
         detections,
+        deploys,
     )
 
 

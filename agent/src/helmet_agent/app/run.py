@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from helmet_agent.config import AgentConfig
     from helmet_agent.errors import RestartWanted
     from helmet_agent.ports import Clock
+    from helmet_agent.sedna_hot import HotUpdates
     from helmet_agent.services.pipeline import FrameObserver, ProcessedFrame
 
 API_WAITS_SECONDS = 2.0
@@ -38,13 +39,16 @@ API_WAITS_SECONDS = 2.0
 _log = structlog.get_logger(__name__)
 
 
-def run_agent(config: AgentConfig, *, until_eof: bool, frames_to: TextIO | None = None) -> int:
+def run_agent(
+    config: AgentConfig, *, until_eof: bool, frames_to: TextIO | None = None, hot: HotUpdates | None = None
+) -> int:
     """Runs until a signal, the end of all files, the memory limit, or an error; returns the exit code.
 
     Args:
         config: checked.
         until_eof: stop when every file and folder was read to its end.
         frames_to: where one JSON object a frame is printed, if anywhere.
+        hot: new models come by Sedna's hot update, not from a channel.
 
     Raises:
         AgentError: it cannot start, or cannot go on.
@@ -60,7 +64,7 @@ def run_agent(config: AgentConfig, *, until_eof: bool, frames_to: TextIO | None 
         progress = Progress(sys.stderr, clock)
         observers.append(progress)
     first = _FirstFrame()
-    agent = compose(config, clock, until_eof=until_eof, observers=[first, *observers])
+    agent = compose(config, clock, until_eof=until_eof, observers=[first, *observers], hot=hot)
     life = _Life(agent, clock, notifier, first.seen)
     try:
         life.run()
@@ -129,6 +133,8 @@ class _Life:
             self._housekeeping.start()
             if self._agent.updates is not None:
                 self._agent.updates.start()
+            if self._agent.deploys is not None:
+                self._agent.deploys.start()
             if self._agent.uplink is not None:
                 self._agent.uplink.start()
             if self._reporter is not None:
@@ -149,6 +155,8 @@ class _Life:
         if self._agent.updates is not None:
             # A restart for want of memory or after an error may be the new model's doing: no goodbye then.
             self._agent.updates.close(goodbye=self._asked_to_stop)
+        if self._agent.deploys is not None:
+            self._agent.deploys.close()
         self._notifier.stopping("writing what is queued")
         self._watchdog.stop()
         self._memory.close()

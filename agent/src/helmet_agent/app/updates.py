@@ -115,7 +115,15 @@ def first_detector(config: AgentConfig, models: Models) -> HelmetDetector:
     )
 
 
-def make_updates(config: AgentConfig, models: Models, live: LiveModel, slot: ModelSlot, clock: Clock) -> UpdateLoop:
+def make_updates(
+    config: AgentConfig,
+    models: Models,
+    live: LiveModel,
+    slot: ModelSlot,
+    clock: Clock,
+    *,
+    feed: ModelFeed | None = None,
+) -> UpdateLoop:
     """The updater on its thread; not started.
 
     Args:
@@ -124,9 +132,10 @@ def make_updates(config: AgentConfig, models: Models, live: LiveModel, slot: Mod
         live: swaps models.
         slot: the live model, whose manifest says how often to poll.
         clock: time.
+        feed: where new models come from; None: the configured channel.
     """
     settings = config.updates
-    feed = LateFeed(config, models.store, clock)
+    feed = feed or LateFeed(config, models.store, clock)
     probe = make_probe(config)
 
     def poll_seconds() -> float:

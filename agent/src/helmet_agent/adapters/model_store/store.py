@@ -132,7 +132,15 @@ class ModelStore:
         Raises:
             StorageError: it cannot be made.
         """
-        folder = self._folder / "tuf"
+        return self.own_folder("tuf")
+
+    def own_folder(self, name: str) -> Path:
+        """A folder beside the models for a feed's own files, made when it is not there.
+
+        Raises:
+            StorageError: it cannot be made.
+        """
+        folder = self._folder / name
         make_folder(folder)
         return folder
 
