@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.utils import canonicalize_name, parse_wheel_filename
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -137,3 +138,23 @@ def test_the_lock_names_every_package_once_for_each_node() -> None:
     assert len(names) == len(set(names))
     assert all("--hash=sha256:" in line for line in lines)
     assert "ai-edge-litert" in names
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("python", ["3.11", "3.13"])
+def test_an_arm64_node_finds_a_wheel_for_every_locked_package(python: str) -> None:
+    # Asks the index; where the wheelhouse was made already it only looks there.
+    maker = [sys.executable, str(ROOT / "tools" / "make_wheelhouse.py"), "--architecture", "aarch64"]
+    house = Path(
+        subprocess.run([*maker, "--python", python], capture_output=True, text=True, check=True).stdout.strip()
+    )
+    lock = (ROOT / "requirements" / "agent.txt").read_text()
+    wanted = {
+        canonicalize_name(line.split("==")[0]) for line in tool("make_wheelhouse").wanted_there(lock, python, "aarch64")
+    }
+    wheels = [parse_wheel_filename(path.name) for path in house.glob("*.whl")]
+    assert {name for name, _, _, _ in wheels} == wanted
+    assert len(wheels) == len(wanted)
+    platforms = {tag.platform for _, _, _, tags in wheels for tag in tags}
+    assert all(platform == "any" or platform.endswith("_aarch64") for platform in platforms)
+    assert any(platform.endswith("_aarch64") for platform in platforms)
