@@ -102,6 +102,7 @@ SUITES = (
         for scenario in ("edge_agent", "edge_agent_upgrade", "helmet_hub", "site")
     ),
     molecule("air_gap", HOST_PACKAGES, root=True),
+    molecule("kubeedge_node", HOST_PACKAGES, root=True),
 )
 
 

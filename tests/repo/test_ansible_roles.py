@@ -55,7 +55,7 @@ ONLY_LOOK = {
     "sedna_jobs": {"See whether Python's client for Kubernetes is there"},
 }
 # What may be used beyond ansible-core and this checkout; each is pinned in collections/requirements.yml.
-BEYOND = {"sedna_jobs": "kubernetes.core."}
+BEYOND = {"sedna_jobs": "kubernetes.core.", "kubeedge_node": "kubernetes.core."}
 
 
 def load(path: Path) -> Any:

@@ -9,13 +9,13 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.helmet.edge.plugins.plugin_utils import hub_rules
+from ansible_collections.helmet.edge.plugins.plugin_utils import hub_rules, kubeedge_rules
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
 # Every variable that begins so is ours, so a name among them that no role knows is a misspelling.
-FAMILIES = ("edge_", "helmet_", "sedna_", "validate_inventory_")
+FAMILIES = ("edge_", "helmet_", "sedna_", "kubeedge_", "validate_inventory_")
 SMALLEST_MEMORY = {"edge_agent_memory_limit": 256 << 20, "helmet_hub_memory_limit": 512 << 20}
 FEWEST_RELEASES = 2
 # A unit with ProtectHome and PrivateTmp does not see what lies here.
@@ -88,6 +88,7 @@ def contradictions(values: Mapping[str, Any], *, hub_in_inventory: bool = False)
     yield from _settings(values)
     yield from hub_rules.connection(values, hub_in_inventory=hub_in_inventory)
     yield from hub_rules.hub(values)
+    yield from kubeedge_rules.node(values)
     for name in sorted(WIRED.keys() & values.keys()):
         yield f"{name} would be lost: the playbooks take it from another role, so set {WIRED[name]}"
 
