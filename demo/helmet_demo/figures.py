@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a model is worth on the held-back passages, measured by the hub's own command on the very file that serves."""
+"""What a model is worth on held-back pictures, measured by the hub's own command on the very file that serves."""
 
 from __future__ import annotations
 
@@ -38,6 +38,11 @@ class Figures:
         return float(self.per_class[label][name])
 
 
+def held_back_data(places: Places) -> str:
+    """What ``write_held_back`` wrote, as ``measure`` takes it."""
+    return f"sedna:{places.held_back / DATA_FILE}"
+
+
 def write_held_back(places: Places, site: Site) -> int:
     """Writes the held-back pictures with their labels; returns how many they are.
 
@@ -48,13 +53,17 @@ def write_held_back(places: Places, site: Site) -> int:
     return len(write_pictures(places.held_back, chosen))
 
 
-def measure(places: Places, model: Path) -> Figures:
+def measure(places: Places, model: Path, data: str) -> Figures:
     """Measures a model folder.
+
+    Args:
+        places: of the run.
+        model: the folder.
+        data: ``FORMAT:PATH`` of labelled pictures, as ``helmet-cloud evaluate`` takes it.
 
     Raises:
         DemoError: it cannot be measured.
     """
-    command = (places.helmet_cloud, "evaluate", "--json", "--model", str(model))
-    words = run((*command, "--data", f"sedna:{places.held_back / DATA_FILE}"))
+    words = run((places.helmet_cloud, "evaluate", "--json", "--model", str(model), "--data", data))
     document = json.loads(next(line for line in reversed(words.splitlines()) if line.startswith("{")))
     return Figures(float(document["map50"]), document["per_class"])

@@ -5,20 +5,18 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from helmet_demo.manifests import JOB
-from helmet_demo.new_site import TRAIN
 from helmet_demo.processes import DemoError
 from helmet_demo.round import DONE, EVALUATION, FAILED, GATE, PUBLISHING, RUNS, TRAINING, TRIGGER, ended, rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
 
     from helmet_demo.board import Board
     from helmet_demo.hub import Hub
-    from helmet_demo.labelling import Labeller
-    from helmet_demo.new_site import Passage
     from helmet_demo.node import Node
 
 EXAMPLES, LABELS, SWAP, CONFIRMED = "hard examples", "labels", "hot swap", "confirmed"
@@ -27,8 +25,36 @@ PAUSE_SECONDS = 1.0
 PATIENCE_SECONDS = 600.0
 """So long nothing may move; a machine with other work to do may be slow."""
 
-AFTERWARDS_SECONDS = 1.0
-"""A passage's examples have arrived when the film is so far beyond its end."""
+
+class Labels(Protocol):
+    """Somebody who labels what arrives."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether all that is to be labelled has gone by once."""
+        ...
+
+    @property
+    def done(self) -> str:
+        """In words what was labelled so far."""
+        ...
+
+    def arrived(self, examples: Sequence[dict[str, Any]]) -> str:
+        """In words what has arrived."""
+        ...
+
+    def due(self, status: dict[str, Any], examples: Sequence[dict[str, Any]]) -> bool:
+        """Whether it is time to label what has arrived.
+
+        Args:
+            status: of the node.
+            examples: all that arrived.
+        """
+        ...
+
+    def write_batch(self, examples: Iterable[dict[str, Any]]) -> Path | None:
+        """Writes labels of what was not labelled yet, to be imported; None when there is nothing."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +79,6 @@ class Loop:
     Args:
         hub, node: both running.
         labeller: labels what arrived.
-        passages: those that are labelled.
         board: shows it.
         now: monotonic seconds.
     """
@@ -62,15 +87,12 @@ class Loop:
         self,
         hub: Hub,
         node: Node,
-        labeller: Labeller,
-        passages: Sequence[Passage],
+        labeller: Labels,
         board: Board,
         *,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._hub, self._node, self._labeller, self._board, self._now = hub, node, labeller, board, now
-        self._passages = sorted(passages, key=lambda one: one.first)
-        self._passed = 0
         self._triggered = False
         self._before = str(node.status()["model"]["sha256"])
 
@@ -95,36 +117,21 @@ class Loop:
         raise DemoError(f"nothing has moved for {PATIENCE_SECONDS:.0f} s; look at {self._hub.child.log}")
 
     def _look_at_examples(self, status: dict[str, Any]) -> None:
-        board = self._board
-        if self._triggered and self._passed >= len(self._passages):
+        board, labeller = self._board, self._labeller
+        if self._triggered and labeller.complete:
             return
         examples = self._hub.examples()
-        useful = sum(self._labeller.passage_of(one, TRAIN) is not None for one in examples)
-        seen = int(status["frames"])
-        words = f"{len(examples)} at the hub, {useful} of passages that may be labelled; {seen} frames seen"
+        words = f"{len(examples)} at the hub, {labeller.arrived(examples)}; {status['frames']} frames seen"
         board.runs(EXAMPLES, words)
-        if not self._over(status):
+        if not labeller.due(status, examples):
             return
-        self._passed += 1
-        batch = self._labeller.write_batch(examples)
+        batch = labeller.write_batch(examples)
         if batch is not None:
             self._hub.import_labels(batch)
-            done = f"{self._labeller.labelled} pictures in {self._labeller.batches} imports, drawn by hand"
-            board.runs(LABELS, done)
-        if self._passed == len(self._passages):
+            board.runs(LABELS, labeller.done)
+        if labeller.complete:
             board.done(EXAMPLES, words)
             board.done(LABELS)
-
-    def _over(self, status: dict[str, Any]) -> bool:
-        """Whether the next passage has gone by, and its examples have been sent.
-
-        When the film begins again, what was missed the first time is caught.
-        """
-        frames = max((int(source["frames_read"]) for source in status["sources"]), default=0)
-        passage, times = self._passages[self._passed % len(self._passages)], self._passed // len(self._passages)
-        beyond = times * passage.clip.frames + passage.last + AFTERWARDS_SECONDS * 10
-        pending = int((status.get("spool") or {}).get("pending", 0))
-        return frames > beyond and (pending == 0 or frames > beyond + 100)
 
     def _look_at_round(self) -> dict[str, str]:
         found = rows(self._hub.conditions(JOB))

@@ -26,14 +26,19 @@ def seed_files() -> list[Path]:
 
 
 def differences() -> list[tuple[str, str, str]]:
-    """Where the new site's manifests differ from the seed's: place, the seed's value, the new one; "-" for none.
+    """Where the new site's manifests differ from the seed's; see ``compared``."""
+    return compared("---\n".join(path.read_text() for path in seed_files()), NEW_SITE.read_text())
+
+
+def compared(before: str, after: str) -> list[tuple[str, str, str]]:
+    """Where manifests differ from others of the same kinds: place, the old value, the new one; "-" for none.
 
     Values are as they stand in the text, so that 20:00 is shown as 20:00 and not as a YAML 1.1 reader has it.
     """
-    before = [yaml.load(path.read_text(), yaml.BaseLoader) for path in seed_files()]  # noqa: S506 - makes texts only
-    after = list(yaml.load_all(NEW_SITE.read_text(), yaml.BaseLoader))
     found = []
-    for old, new in zip(before, after, strict=True):
+    # BaseLoader makes texts only
+    pairs = zip(yaml.load_all(before, yaml.BaseLoader), yaml.load_all(after, yaml.BaseLoader), strict=True)
+    for old, new in pairs:
         flat_old, flat_new = flat(old), flat(new)
         for place in [*flat_old, *(one for one in flat_new if one not in flat_old)]:
             values = flat_old.get(place, "-"), flat_new.get(place, "-")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node at the new site: the installed agent with a camera that plays the film again and again."""
+"""The node at the new site: the installed agent with cameras that play films again and again."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from helmet_demo.manifests import JOB
 from helmet_demo.processes import Child, DemoError, run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from helmet_demo.places import Places
@@ -29,21 +29,13 @@ NEAR = 50
 """Frames, five seconds of the film."""
 
 CONFIG = """\
-# The node of `make demo` at the new site.
+# The node at the new site.
 [node]
 name = {node}
 data_dir = {data}
 
-[[sources]]
-name = {camera}
-url = {clip}
-realtime = true
-loop = true
-
-[mining]
-per_hour = 100000
-duplicate_distance = 0
-
+{sources}
+{mining}
 [results]
 detections = {detections}
 
@@ -68,6 +60,37 @@ probation_frames = 50
 """
 
 
+SOURCE = """\
+[[sources]]
+name = {name}
+url = {url}
+realtime = true
+loop = true
+{more}"""
+
+MINING = """\
+[mining]
+per_hour = 100000
+duplicate_distance = 0
+"""
+"""The rule travels with the model; there is no lack of people to label."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a node shall look at.
+
+    Attributes:
+        films: what each camera plays, by the camera's name.
+        more: further lines of each camera's section.
+        mining: the section of that name.
+    """
+
+    films: Mapping[str, Path]
+    more: str = ""
+    mining: str = MINING
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
     """A frame that the agent looked at.
@@ -88,14 +111,13 @@ class Node:
         places: of the run.
         config: written by ``write_config``.
         port: of its own interface.
-        camera: name of the camera.
 
     Raises:
         DemoError: it does not come up.
     """
 
-    def __init__(self, places: Places, config: Path, port: int, camera: str) -> None:
-        self._lines = places.site / "detections" / f"{camera}.jsonl"
+    def __init__(self, places: Places, config: Path, port: int) -> None:
+        self._lines = places.site / "detections"
         command = (str(places.agent), "run", "--config", str(config))
         self.child = Child("the agent", command, places.out / "agent.log")
         self._client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=ASK_SECONDS, trust_env=False)
@@ -123,9 +145,9 @@ class Node:
             raise DemoError(f"the agent does not answer: {error}; look at {self.child.log}") from error
         return found
 
-    def seen(self) -> Iterator[Seen]:
-        """Every frame that it looked at, in order, from the lines that it writes."""
-        with self._lines.open() as lines:
+    def seen(self, camera: str) -> Iterator[Seen]:
+        """Every frame of a camera that it looked at, in order, from the lines that it writes."""
+        with (self._lines / f"{camera}.jsonl").open() as lines:
             for line in lines:
                 if line.endswith("\n"):
                     document = json.loads(line)
@@ -144,18 +166,29 @@ class Node:
         raise DemoError(f"the agent is not ready in {START_SECONDS:.0f} s; look at {self.child.log}")
 
 
-def write_config(places: Places, hub_url: str, camera: str) -> tuple[Path, int]:
+def write_config(places: Places, hub_url: str, setup: Setup) -> tuple[Path, int]:
     """Writes the agent's configuration and has the agent check it; returns the file and the port of its interface.
+
+    Args:
+        places: of the run.
+        hub_url: of the hub.
+        setup: of the site.
 
     Raises:
         DemoError: the agent refuses it.
     """
     port = _free_port()
+    path = places.site / "agent.toml"
+    path.write_text(config_text(places, hub_url, setup, port))
+    run((str(places.agent), "check-config", str(path)))
+    return path, port
+
+
+def config_text(places: Places, hub_url: str, setup: Setup, port: int) -> str:
+    """The configuration; arguments as above, and the port of the agent's own interface."""
     values = {
         "node": NODE,
         "data": places.site / "state",
-        "camera": camera,
-        "clip": places.clip,
         "detections": places.site / "detections",
         "hub": hub_url,
         "ca": places.hub / "tls" / "ca.crt",
@@ -164,11 +197,13 @@ def write_config(places: Places, hub_url: str, camera: str) -> tuple[Path, int]:
         "root": places.hub / "root.json",
         "follow": f"default/{JOB}",
     }
-    path = places.site / "agent.toml"
     # JSON's strings are TOML's
-    path.write_text(CONFIG.format(port=port, **{key: json.dumps(str(value)) for key, value in values.items()}))
-    run((str(places.agent), "check-config", str(path)))
-    return path, port
+    given = {key: json.dumps(str(value)) for key, value in values.items()}
+    sources = [
+        SOURCE.format(name=json.dumps(name), url=json.dumps(str(film)), more=setup.more)
+        for name, film in setup.films.items()
+    ]
+    return CONFIG.format(port=port, sources="\n".join(sources), mining=setup.mining, **given)
 
 
 def clear(places: Places) -> None:

@@ -41,6 +41,11 @@ class Places:
         return self.out / "new-site"
 
     @property
+    def live_model(self) -> Path:
+        """The model that the agent of the new site serves with."""
+        return self.site / "state" / "models" / "current"
+
+    @property
     def hub(self) -> Path:
         """The hub's folder."""
         return self.out / "hub"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from helmet_agent.errors import AgentError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 STOP_SECONDS = 20.0
@@ -96,6 +96,20 @@ def run(command: Sequence[str], environment: Mapping[str, str] | None = None, *,
     if done.returncode:
         raise DemoError(f"{' '.join(command)} ended with {done.returncode}:\n{_tail(done.stdout)}")
     return done.stdout
+
+
+@contextlib.contextmanager
+def terminable() -> Iterator[None]:
+    """SIGTERM ends this program as Ctrl-C does."""
+
+    def leave(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def last_lines(log: Path) -> str:

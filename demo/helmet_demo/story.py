@@ -7,6 +7,7 @@ import argparse
 import contextlib
 import signal
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,19 +18,21 @@ from helmet_agent.adapters.litert import bundled_model_dir
 from helmet_agent.errors import AgentError
 from helmet_demo.board import Board
 from helmet_demo.camera import camera_name
-from helmet_demo.figures import Figures, measure, write_held_back
+from helmet_demo.figures import Figures, held_back_data, measure, write_held_back
 from helmet_demo.hub import Hub, enrol, make_hub
 from helmet_demo.labelling import Labeller, swapped
 from helmet_demo.loop import STAGES, Loop, Outcome
 from helmet_demo.manifests import JOB, NEW_SITE, SEED_JOB, differences, filled, seed_files, train_share
 from helmet_demo.new_site import TRAIN, Site, read_site
-from helmet_demo.node import NODE, Node, clear, find_swap, write_config
+from helmet_demo.node import NODE, Node, Setup, clear, find_swap, write_config
 from helmet_demo.places import SOURCE_TREE, Places
+from helmet_demo.processes import terminable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from helmet_cloud.labels import LabelBox
+    from helmet_demo.node import Seen
 
 WORKER_NODE = "hub"
 JUDGE_SECONDS = 30.0
@@ -96,34 +99,32 @@ class Story:
         passages = self._site.of(TRAIN)
         hard = [one for one in passages if MISSED in one.who]
         camera = camera_name(NODE, passages, hard, train_share(), time.time())
-        config, port = write_config(places, hub.url, camera)
+        config, port = write_config(places, hub.url, Setup({camera: places.clip}))
         clip = passages[0].clip
-        labeller = Labeller(self._site, clip.file, clip.frames, places.out / "labels", self._change)
-        node = Node(places, config, port, camera)
+        labeller = Labeller(self._site, clip, places.out / "labels", self._change)
+        node = Node(places, config, port)
         with contextlib.closing(node):
             self._say(f"the camera {camera} plays {clip.file} over and over; log in {node.child.log}")
             with Board(STAGES, console) as board:
-                outcome = Loop(hub, node, labeller, passages, board).run()
+                outcome = Loop(hub, node, labeller, board).run()
             after = node.status()
         self._say(f"$ kubectl describe incrementallearningjob {JOB} | tail")
         self._quote("\n".join(hub.kubectl("describe", "incrementallearningjob", JOB).splitlines()[-12:]))
-        self._close(outcome, node, after["sources"][0]["drops"])
+        self._close(outcome, list(node.seen(camera)), after["sources"][0]["drops"])
         return 0 if outcome.passed else 1
 
-    def _close(self, outcome: Outcome, node: Node, drops: dict[str, int]) -> None:
+    def _close(self, outcome: Outcome, seen: Sequence[Seen], drops: dict[str, int]) -> None:
         """Old and new figures on what was held back, digests in the detections, frames lost."""
         places = self._places
         count = write_held_back(places, self._site)
         self._say(f"the held-back passages: {count} frames of people who were in no training picture", style="bold")
-        old = measure(places, bundled_model_dir())
-        new = measure(places, places.site / "state" / "models" / "current") if outcome.passed else None
+        data = held_back_data(places)
+        old = measure(places, bundled_model_dir(), data)
+        new = measure(places, places.live_model, data) if outcome.passed else None
         self._console.print(_figures(old, new))
-        swap = find_swap(node.seen())
-        frames: dict[str, int] = {}
-        for one in node.seen():
-            frames[one.model] = frames.get(one.model, 0) + 1
-        for model, seen in frames.items():
-            self._say(f"detections by {model[:12]}: {seen} frames")
+        swap = find_swap(iter(seen))
+        for model, frames in Counter(one.model for one in seen).items():
+            self._say(f"detections by {model[:12]}: {frames} frames")
         if swap is not None:
             self._say(f"the new model's first frame is number {swap.first}; frames lost in the swap: {swap.lost}")
             self._say(f"dropped by a busy machine: {swap.near} within five seconds of it, {sum(drops.values())} in all")
@@ -147,7 +148,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     given = parser.parse_args(arguments)
     console = Console(highlight=False)
-    with _terminable():
+    with terminable():
         try:
             return Story(Places(given.out.resolve()), console, swapped if given.swap_labels else tuple).run()
         except AgentError as error:
@@ -156,20 +157,6 @@ def main(arguments: Sequence[str]) -> int:
         except KeyboardInterrupt:
             console.print("stopped; everything that was started has ended", style="bold")
             return 128 + signal.SIGINT
-
-
-@contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM ends the demo as Ctrl-C does."""
-
-    def leave(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _has_looked(hub: Hub) -> bool:

@@ -21,7 +21,8 @@ from helmet_demo.camera import EVAL_SHARE, STARTS_SECONDS, camera_name, eval_sha
 from helmet_demo.labelling import Labeller, swapped
 from helmet_demo.manifests import NEW_SITE, SEED, differences, filled, seed_files, train_share
 from helmet_demo.new_site import HELD_BACK, TRAIN, read_site
-from helmet_demo.node import CONFIG, Seen, Swap, find_swap
+from helmet_demo.node import Seen, Setup, Swap, config_text, find_swap
+from helmet_demo.places import Places
 from helmet_demo.processes import Child, DemoError, last_lines, run
 from helmet_demo.round import DONE, EVALUATION, FAILED, GATE, PUBLISHING, RUNS, TRAINING, TRIGGER, WAITS, ended, rows
 
@@ -62,7 +63,7 @@ def test_most_names_would_not_do() -> None:
 
 def test_only_training_passages_are_labelled_and_each_picture_once(tmp_path: Path) -> None:
     train, held = SITE.of(TRAIN)[0], SITE.of(HELD_BACK)[0]
-    labeller = Labeller(SITE, CLIP.file, CLIP.frames, tmp_path)
+    labeller = Labeller(SITE, CLIP, tmp_path)
     arrived = [example(train.first + 20), example(held.first + 20), example(CLIP.frames + train.first + 21)]
     first = labeller.write_batch(arrived)
     assert first is not None
@@ -82,7 +83,7 @@ def test_only_training_passages_are_labelled_and_each_picture_once(tmp_path: Pat
 
 def test_labels_can_be_swapped_to_see_the_gate_refuse(tmp_path: Path) -> None:
     train = SITE.of(TRAIN)[0]
-    file = Labeller(SITE, CLIP.file, CLIP.frames, tmp_path, swapped).write_batch([example(train.first)])
+    file = Labeller(SITE, CLIP, tmp_path, swapped).write_batch([example(train.first)])
     assert file is not None
     assert [box.rpartition(",")[2] for box in file.read_text().split()[1:]] == ["0", "2"], "a hat, says the label"
     assert swapped(swapped(train.boxes(train.first))) == train.boxes(train.first)
@@ -90,7 +91,7 @@ def test_labels_can_be_swapped_to_see_the_gate_refuse(tmp_path: Path) -> None:
 
 def test_its_file_is_in_the_format_of_the_hub(tmp_path: Path) -> None:
     train = SITE.of(TRAIN)[0]
-    labeller = Labeller(SITE, CLIP.file, CLIP.frames, tmp_path)
+    labeller = Labeller(SITE, CLIP, tmp_path)
     file = labeller.write_batch([example(frame) for frame in range(train.first, train.last + 1)])
     assert file is not None
     found = read_sedna(file, look=lambda _: (CLIP.width, CLIP.height))
@@ -190,19 +191,17 @@ def test_every_variable_of_the_manifests_is_filled() -> None:
 
 
 def test_the_agent_takes_the_configuration(tmp_path: Path) -> None:
-    places = dict.fromkeys(("data", "clip", "detections", "ca", "token", "root"), f'"{tmp_path}/x"')
-    names = {
-        "node": '"node-1"',
-        "camera": '"walkway-1"',
-        "hub": '"https://127.0.0.1:1"',
-        "follow": '"default/new-site"',
-    }
-    file = tmp_path / "agent.toml"
-    file.write_text(CONFIG.format(port=1, channel='"https://127.0.0.1:1/channel/"', **places, **names))
-    config = load_config(file)
-    assert config.sources[0].loop
-    assert config.sources[0].realtime
+    films = {"walkway-1": tmp_path / "film.mp4", "gate": tmp_path / 'a "film".avi'}
+    path = tmp_path / "agent.toml"
+    path.write_text(config_text(Places(tmp_path), "https://127.0.0.1:1", Setup(films, "stall_seconds = 30\n"), 4711))
+    config = load_config(path)
+    assert [(one.name, one.url, one.loop, one.realtime) for one in config.sources] == [
+        ("walkway-1", str(tmp_path / "film.mp4"), True, True),
+        ("gate", str(tmp_path / 'a "film".avi'), True, True),
+    ]
+    assert {one.stall_seconds for one in config.sources} == {30.0}
     assert config.updates.follow == "default/new-site"
+    assert (config.mining.per_hour, config.mining.duplicate_distance) == (100000, 0)
 
 
 def board(clock: Callable[[], float]) -> tuple[Board, io.StringIO]:
