@@ -17,7 +17,7 @@ help:
 	@echo "make lint                 formatting, types, import rules, Ansible and YAML rules"
 	@echo "make bench                measure, and write docs/benchmarks.md"
 	@echo "make model DATA=DIR       train the bundled model from scratch (an hour or two; resumes; checkpoints in WORK=$(WORK))"
-	@echo "make prove DATA=DIR       train the bundled model on for a new site and print what it won and lost"
+	@echo "make prove DATA=DIR       close the whole loop on a new site and print what it won and lost"
 	@echo "make setup                only install what the others need"
 	@echo "make controller           install what runs the playbooks on machines of your own"
 	@echo "make lock                 solve the locked dependencies anew"
@@ -84,7 +84,7 @@ model: setup
 
 prove: setup
 	@test -n "$(DATA)" || { echo "make prove needs the folder of labelled pictures: make prove DATA=DIR" >&2; exit 2; }
-	$(BIN)/python tools/prove.py --data "$(DATA)" --work "$(WORK)/prove" $(PROVE)
+	PYTHONPATH=demo $(BIN)/python tools/prove.py --data "$(DATA)" --work "$(WORK)/prove" $(PROVE)
 
 lock:
 	PATH="$(abspath $(BIN)):$$PATH" requirements/lock

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``make prove``: does a round make the bundled model better on a site it never saw, without losing the old ones?
+"""``make prove``: the whole loop on a new site, and what it won there and lost on the old data sets.
 
-The hub's own train and eval workers run as processes under the hub's runner and report to its endpoint; only trigger,
-gate and channel are left out. Every figure is of the int8 file that would ship.
+The pictures of the site's training scenes become cameras, a scene each; a node with the bundled model plays them, what
+it keeps goes to a hub over HTTPS, is labelled there, and a job trains, measures, decides, publishes; the node swaps.
+Then the model that serves on the node is measured on scenes that no camera ever showed.
 """
 
 from __future__ import annotations
@@ -10,199 +11,199 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import secrets
-import shutil
-import socket
 import sys
-import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import prove_data
 import prove_page
-import uvicorn
+from prove_job import OLD_DATASET, OLD_MANIFEST, OLD_URL, STEPS, job_text
+from prove_site import SiteLabeller, make_cameras
+from rich.console import Console
 
 from helmet_agent.adapters.litert import bundled_model_dir
 from helmet_agent.durable import make_folder, write_atomic
 from helmet_agent.errors import AgentError
-from helmet_cloud.api.workers import workers_app
-from helmet_cloud.ports import JobRef, WorkerSpec
-from helmet_cloud.store.base import Base
-from helmet_cloud.store.database import Database
-from helmet_cloud.workers.runner import ProcessRunner
+from helmet_cloud.labels import LABELS, place_pictures, write_sedna
+from helmet_demo.board import Board
+from helmet_demo.figures import measure
+from helmet_demo.hub import Hub, enrol, make_hub
+from helmet_demo.loop import STAGES, Loop, Outcome
+from helmet_demo.manifests import NEW_SITE, compared, filled
+from helmet_demo.node import NODE, Node, Setup, clear, write_config
+from helmet_demo.places import Places
+from helmet_demo.processes import DemoError, terminable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Sequence
+
+    from helmet_cloud.labels import LabelledPicture
 
 ROOT = Path(__file__).resolve().parent.parent
-CLOUD_WEIGHTS = ROOT / "cloud/src/helmet_cloud/assets/model/weights.npz"
 PAGE = ROOT / "docs/prove.md"
-JOB = JobRef("default", "proof")
+WORKER_NODE = "hub"
+OLD_SECONDS = 300.0
+"""So long the hub may look at the old pictures."""
 
-STEPS = 160
-"""Steps of 16 pictures, half of them old: about five minutes of training on two idle cores (0.11 s a picture)."""
+PATIENCE = "stall_seconds = 30\n"
+"""A camera here shows a picture in some seconds, and is not to be given up between two."""
 
-BATCH, REPLAY_SHARE = 16, 0.5
-NOT_FOUND_EXIT = 1
+MINING = """\
+[mining]
+per_hour = 100000
+duplicate_distance = 0
+jpeg_quality = 95
+follow_manifest = false
+
+[[mining.rules]]
+name = "CloudOnly"
+"""
+"""Every frame that does not look exactly like one kept lately: the model that plays is blind to some of them."""
 
 
-@dataclass(frozen=True)
-class Variant:
-    """One way to train the round.
+@dataclass(frozen=True, slots=True)
+class ProofPlaces(Places):
+    """A run with the agent of this environment."""
 
-    Attributes:
-        title: for the table.
-        replay: old pictures are at hand.
-        retention: HELMET_RETENTION.
-        site, old: what it is meant to reach: least rise on the new site, largest loss on the old data sets, mAP50;
-            None where it only stands there to compare with.
+    @property
+    def agent(self) -> Path:
+        """The agent."""
+        return Path(sys.executable).parent / "helmet-agent"
+
+
+class Proof:
+    """One run.
+
+    Args:
+        places: where everything lies.
+        data: the pictures.
+        console: where it is told.
+        steps: of training.
     """
 
-    title: str
-    replay: bool
-    retention: str
-    site: float | None
-    old: float | None
+    def __init__(self, places: Places, data: prove_data.ProofData, console: Console, steps: int) -> None:
+        self._places, self._data, self._console, self._steps = places, data, console, steps
+
+    def run(self) -> dict[str, Any]:
+        """What ``prove_page`` shows.
+
+        Raises:
+            AgentError: something does not work at all.
+        """
+        places, started = self._places, time.monotonic()
+        make_folder(places.out)
+        cameras = make_cameras(self._data.site, places.out / "films")
+        labeller = SiteLabeller(cameras, places.out / "labels")
+        self.say(f"{len(cameras)} cameras show {labeller.shown} pictures of {len(set(dict(self._data.site)))} scenes")
+        make_hub(places)
+        put_old_pictures(self._data.old, places.hub_root / OLD_URL.lstrip("/"))
+        clear(places)
+        with contextlib.closing(Hub(places)) as hub:
+            self.say(f"the hub serves {hub.url}, log in {hub.child.log}")
+            self.say(enrol(places, NODE, places.site / "token").strip())
+            self.apply(hub, labeller.shown)
+            films = {camera.name: camera.film for camera in cameras}
+            config, port = write_config(places, hub.url, Setup(films, PATIENCE, MINING))
+            with contextlib.closing(Node(places, config, port)) as node, Board(STAGES, self._console) as board:
+                outcome = Loop(hub, node, labeller, board).run()
+                drops = node.status()["mining"]
+        stages = {one.name: (one.ended or 0.0) - (one.began or 0.0) for one in board.stages.values()}
+        words = {one.name: one.words for one in board.stages.values()}
+        self.say(outcome.words)
+        return {
+            "outcome": {"passed": outcome.passed, "words": outcome.words, "after": outcome.after},
+            "cameras": len(cameras),
+            "shown": labeller.shown,
+            "labelled": labeller.labelled,
+            "old": len(self._data.old),
+            "mining": drops,
+            "words": words,
+            "seconds": {name: round(seconds) for name, seconds in stages.items()},
+            "figures": self.figures(outcome),
+            "whole": round(time.monotonic() - started),
+        }
+
+    def apply(self, hub: Hub, shown: int) -> None:
+        """The data set of old pictures, and when the hub has looked at it the job."""
+        self.say(f"kubectl apply: the data set {OLD_DATASET}, {len(self._data.old)} fully labelled old pictures")
+        hub.kubectl("apply", "-f", "-", text=filled(OLD_MANIFEST, WORKER_NODE))
+        deadline = time.monotonic() + OLD_SECONDS
+        while (found := samples(hub)) != len(self._data.old):
+            if time.monotonic() > deadline:
+                raise DemoError(f"the hub sees {found} of {len(self._data.old)} old pictures; look at {hub.child.log}")
+            time.sleep(1.0)
+        self.say("kubectl apply: the job; it differs from the demo's in this")
+        text = job_text(shown, self._steps, WORKER_NODE)
+        for place, old, new in compared(filled(NEW_SITE.read_text(), WORKER_NODE), text):
+            self.say(f"    {place}: {old} -> {new}")
+        hub.kubectl("apply", "-f", "-", text=text)
+
+    def figures(self, outcome: Outcome) -> dict[str, dict[str, Any]]:
+        """Of the bundled model and of the one that serves in the end, by part."""
+        models = {"base": bundled_model_dir()}
+        if outcome.passed:
+            models["new"] = self._places.live_model
+        found: dict[str, dict[str, Any]] = {}
+        for part, file in self._data.measured.items():
+            for name, model in models.items():
+                figures = measure(self._places, model, f"coco:{file}")
+                found.setdefault(name, {})[part] = {"map50": figures.map50, "per_class": figures.per_class}
+        return found
+
+    def say(self, words: str) -> None:
+        """A line of progress."""
+        self._console.print(f"==> {words}", markup=False, highlight=False, soft_wrap=True)
 
 
-VARIANTS = {
-    "replay": Variant("half of each batch old pictures", replay=True, retention="none", site=0.10, old=0.015),
-    "blend": Variant("no old pictures, weights averaged", replay=False, retention="blend", site=0.08, old=0.03),
-    "kept": Variant("no old pictures, distillation and frozen layers", False, "distil+freeze", 0.08, 0.03),
-    "distil": Variant("no old pictures, distillation", False, "distil", 0.08, 0.03),
-    "freeze": Variant("no old pictures, frozen layers", False, "freeze", 0.08, 0.03),
-    "forgetful": Variant("no old pictures, nothing done about it", False, "none", None, None),
-}
-
-
-def say(line: str) -> None:
-    """A line of progress."""
-    print(line, file=sys.stderr, flush=True)
-
-
-@contextlib.contextmanager
-def hub_side(work: Path) -> Iterator[ProcessRunner]:
-    """The hub's database, report endpoint and runner."""
-    database = Database(work / "hub.sqlite")
-    Base.metadata.create_all(database.engine)
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        server = uvicorn.Server(uvicorn.Config(workers_app(database), log_level="error"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        runner = ProcessRunner(database, f"http://127.0.0.1:{listener.getsockname()[1]}")
-        try:
-            yield runner
-        finally:
-            runner.close("the proof was stopped")
-            server.should_exit = True
-            thread.join()
-            database.close()
-
-
-def run_worker(runner: ProcessRunner, kind: str, environment: Mapping[str, str], folder: Path) -> list[dict[str, Any]]:
-    """One worker from start to end; returns its results.
+def put_old_pictures(pictures: Sequence[LabelledPicture], file: Path) -> None:
+    """The data set of old pictures, as its owner puts it where the hub reads it.
 
     Raises:
-        AgentError: it failed; the message names its log.
+        StorageError: it cannot be written.
+        DemoError: Sedna's format cannot carry it.
     """
-    name = f"proof-{kind}-{secrets.token_hex(4)}"
-    runner.start(WorkerSpec(name, JOB, kind, dict(environment), folder, 7200.0, 8 << 30))
-    told = ""
-    while (state := runner.state(name)) is not None and state.running:
-        time.sleep(1.0)
-        last = runner.reports(name)[-1:]
-        line = " ".join(str(value) for value in last[0].owner_info.values()) if last else ""
-        if line != told and line.split(" ")[:1] != told.split(" ")[:1]:
-            say(f"  {kind}: {line}")
-        told = line
-    reports = runner.reports(name)
-    if not reports or reports[-1].status != "completed":
-        raise AgentError(f"{kind} worker failed; its log: {state.log if state else folder}")
-    return list(reports[-1].results)
+    make_folder(file.parent, mode=0o755)
+    # nobody marked helmets that nobody wears; a worker leaves a label without a single object out by itself
+    pictures = [replace(picture, complete=frozenset(LABELS)) for picture in pictures]
+    for problem in write_sedna(file, place_pictures(pictures, file.parent / "images", "copy")):
+        raise DemoError(str(problem))
 
 
-def base_folder(work: Path) -> Path:
-    """The bundled model with its float weights, as one folder."""
-    folder = work / "base"
-    make_folder(folder)
-    for path in (*bundled_model_dir().iterdir(), CLOUD_WEIGHTS):
-        shutil.copyfile(path, folder / path.name)
-    return folder
-
-
-def prove(variant: Variant, data: prove_data.ProofData, base: Path, folder: Path, steps: int) -> dict[str, Any]:
-    """One round and its figures; what is there from an earlier call is used again."""
-    result = folder / "result.json"
-    if result.exists():
-        say("  figures are there already")
-        return dict(json.loads(result.read_bytes()))
-    make_folder(folder)
-    # so many passes over the new pictures whether or not old ones are mixed in, as a job's template says it
-    epochs = max(1, round(steps * BATCH * (1 - REPLAY_SHARE) / (0.85 * data.pictures["train"])))
-    environment = {
-        "BASE_MODEL_URL": str(base),
-        "MODEL_URL": str(folder / "model"),
-        "TRAIN_DATASET_URL": str(data.train),
-        "HELMET_REPLAY_URL": str(data.replay) if variant.replay else "",
-        "HELMET_REPLAY_SHARE": str(REPLAY_SHARE),
-        "HELMET_RETENTION": variant.retention,
-        "batch_size": str(BATCH),
-        "epochs": str(epochs),
-    }
-    started = time.monotonic()
-    with hub_side(folder) as runner:
-        (trained,) = run_worker(runner, "train", environment, folder / "work")
-        seconds = time.monotonic() - started
-        urls = {"MODEL_URLS": f"{folder / 'model'};{base}"}
-        site = {"TEST_DATASET_URL": str(data.held_back), "HELMET_REGRESSION_URL": str(data.unseen)}
-        old = {"TEST_DATASET_URL": str(data.old_complete), "HELMET_REGRESSION_URL": str(data.old_heads)}
-        new_site = run_worker(runner, "eval", urls | site, folder / "work")
-        old_sets = run_worker(runner, "eval", urls | old, folder / "work")
-    figures = {}
-    for name, one, other in zip(("new", "base"), new_site, old_sets, strict=True):
-        here, there = one["metrics"], other["metrics"]
-        figures[name] = {"held_back": here, "unseen": here["regression"]}
-        figures[name] |= {"old_complete": there, "old_heads": there["regression"]}
-    found: dict[str, Any] = figures | {"train": trained["metrics"], "seconds": round(seconds), "epochs": epochs}
-    write_atomic(result, json.dumps(found, indent=1).encode())
-    return found
+def samples(hub: Hub) -> int:
+    """How many old pictures the hub has looked at."""
+    document = json.loads(hub.kubectl("get", "dataset", OLD_DATASET, "-o", "json"))
+    return int(document.get("status", {}).get("numberOfSamples", 0))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns 0 where every variant reached what it is meant to."""
-    parser = argparse.ArgumentParser(prog="prove", description="Prove one round on a new site.")
+    """The command; returns 0 where the round reached what it is meant to."""
+    parser = argparse.ArgumentParser(prog="prove", description="Prove the whole loop on a new site.")
     parser.add_argument("--data", type=Path, required=True, help="folder of labelled pictures")
-    parser.add_argument("--work", type=Path, required=True, help="folder for checkpoints and figures, off the checkout")
-    parser.add_argument(
-        "--variants", default="replay", help=f"comma list of {', '.join(VARIANTS)}, or all (default: %(default)s)"
-    )
-    parser.add_argument("--steps", type=int, default=STEPS, help="with replay (default: %(default)s)")
+    parser.add_argument("--work", type=Path, required=True, help="folder for the run, off the checkout")
+    parser.add_argument("--steps", type=int, default=STEPS, help="of training (default: %(default)s)")
     parser.add_argument("--write", action="store_true", help="write docs/prove.md")
     given = parser.parse_args(arguments)
-    names = list(VARIANTS) if given.variants == "all" else given.variants.split(",")
-    if unknown := [name for name in names if name not in VARIANTS]:
-        parser.error(f"unknown variant {unknown[0]!r}; known are {', '.join(VARIANTS)}")
-    try:
-        data = prove_data.prepare(given.data, given.work / "data", say)
-        base = base_folder(given.work)
-        rows = []
-        for name in names:
-            say(f"{name}: {VARIANTS[name].title}")
-            found = prove(VARIANTS[name], data, base, given.work / f"{name}-{given.steps}", given.steps)
-            rows.append((VARIANTS[name], found))
-    except AgentError as error:
-        say(f"error: {error}")
-        return error.exit_code
-    page = prove_page.render(rows, data, given.steps)
+    console = Console(highlight=False)
+    work = given.work.resolve()
+    with terminable():
+        try:
+            data = prove_data.prepare(given.data, work / "data", lambda line: console.print(line, markup=False))
+            found = Proof(ProofPlaces(work / "loop"), data, console, given.steps).run()
+        except AgentError as error:
+            console.print(f"error: {error}", style="bold red", markup=False)
+            return error.exit_code
+        except KeyboardInterrupt:
+            console.print("stopped; everything that was started has ended", style="bold")
+            return 130
+    write_atomic(work / "loop" / "result.json", json.dumps(found, indent=1).encode())
+    page = prove_page.render(found, data, given.steps)
     print(page)
     if given.write:
         write_atomic(PAGE, page.encode(), mode=0o644)
-        say(f"wrote {PAGE}")
-    return 0 if all(prove_page.reached(variant, found) for variant, found in rows) else NOT_FOUND_EXIT
+        console.print(f"wrote {PAGE}")
+    return 0 if prove_page.reached(found) else 1
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pictures of the proof: a new site cut into scenes, and the old data sets with what was never trained on."""
+"""The pictures of the proofs: a new site cut into scenes, and the old data sets with what was never trained on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from helmet_agent.durable import make_folder, write_atomic
 from helmet_cloud.core.split import side_of
 from helmet_cloud.labels import LABELS, place_pictures, write_coco
-from helmet_cloud.training.sources import COMPLETE, HEADS_ONLY, NEW_SITE, read_base_data, read_source
+from helmet_cloud.training.sources import COMPLETE, FIXTURE, HEADS_ONLY, NEW_SITE, read_base_data, read_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,24 +31,31 @@ _NAME = re.compile(r"(?P<camera>192_168_2_\d+)_(?P<recording>.*?)_?(?P<number>\d
 
 @dataclass(frozen=True)
 class ProofData:
-    """Dataset files of one proof.
+    """Pictures of one proof, and Dataset files of them.
 
     Attributes:
+        site: the pictures of the new site's training scenes, each with its scene.
+        old: fully labelled old pictures that the base model was trained on.
         train: Sedna txt of the new site's training scenes.
         held_back: Sedna txt of its other scenes.
         unseen: Sedna txt of those of them whose camera is not in ``train`` at all.
         replay: COCO of old pictures that the base model was trained on.
         old_complete, old_heads: COCO of old pictures that no model was trained on.
+        measured: COCO of all that is measured: ``held_back``, ``unseen``, ``old_complete``, ``old_heads``, and the
+            ``fixture`` of free pictures, which no model was trained on either.
         pictures: how many there are, by the names above.
         scenes: numbers of training and held-back scenes.
     """
 
+    site: tuple[tuple[str, LabelledPicture], ...]
+    old: tuple[LabelledPicture, ...]
     train: Path
     held_back: Path
     unseen: Path
     replay: Path
     old_complete: Path
     old_heads: Path
+    measured: dict[str, Path]
     pictures: dict[str, int]
     scenes: tuple[int, int]
 
@@ -90,11 +97,16 @@ def prepare(data: Path, work: Path, say: Callable[[str], None]) -> ProofData:
     files = {name: _sedna(work / f"{name}.txt", pictures) for name, pictures in parts.items()}
     old = {"replay": base.training, "old_complete": base.measured[COMPLETE], "old_heads": base.measured[HEADS_ONLY]}
     files |= {name: _coco(work / name, pictures) for name, pictures in old.items()}
-    sizes = {name: len(pictures) for name, pictures in (parts | old).items()}
+    measured = {"held_back": held, "unseen": unseen, "fixture": base.measured[FIXTURE]}
+    coco = {name: _coco(work / f"coco_{name}", pictures) for name, pictures in measured.items()}
+    coco |= {name: files[name] for name in ("old_complete", "old_heads")}
+    sizes = {name: len(pictures) for name, pictures in (parts | old | measured).items()}
     numbers = [
         len({scene for scene, one in zip(scenes, sides, strict=True) if one == side}) for side in ("train", "eval")
     ]
-    return ProofData(**files, pictures=sizes, scenes=(numbers[0], numbers[1]))
+    shown = tuple((scene, picture) for scene, picture, side in zip(scenes, site, sides, strict=True) if side == "train")
+    full = tuple(picture for picture in base.training if picture.complete >= COMPLETE.complete)
+    return ProofData(shown, full, **files, measured=coco, pictures=sizes, scenes=(numbers[0], numbers[1]))
 
 
 def _sedna(path: Path, pictures: Sequence[LabelledPicture]) -> Path:
