@@ -186,6 +186,7 @@ def _updates(now: NodeSnapshot) -> Iterator[Metric]:
         "updates_quarantined_models", "Models that are refused until an operator says so.", len(updates.quarantined)
     )
     yield _gauge("updates_faults_in_a_row", "Polls that failed since one succeeded.", updates.faults_in_a_row)
+    yield _gauge("updates_clock_trusted", "Whether the clock is believed: 1 or 0.", int(updates.clock_doubt is None))
     if updates.checked_seconds is not None:
         yield _gauge(
             "updates_checked_time_seconds", "When the channel was last read, Unix time.", updates.checked_seconds

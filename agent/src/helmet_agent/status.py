@@ -253,6 +253,7 @@ class UpdateStatus:
         last_error: why the last poll failed; None when it did not.
         faults_in_a_row: polls that failed since one succeeded.
         checked_seconds: Unix time of the last poll that succeeded.
+        clock_doubt: why the clock is not believed, so that expiry dates count only in part; None while it is.
         counters: since the start, by name: ``polls``, ``faults``, ``taken``, ``confirmed``, ``rolled_back``,
             ``quarantined``.
     """
@@ -268,6 +269,7 @@ class UpdateStatus:
     last_error: str | None = None
     faults_in_a_row: int = 0
     checked_seconds: float | None = None
+    clock_doubt: str | None = None
     counters: Mapping[str, int] = field(default_factory=dict)
 
 

@@ -25,6 +25,7 @@ from helmet_agent.app.models import load_detector, served_manifest
 from helmet_agent.app.sedna_updates import deploy_reports, sedna_feed
 from helmet_agent.app.sources import configured_sources
 from helmet_agent.app.summary import Summary
+from helmet_agent.app.system_clock import make_calendar
 from helmet_agent.app.updates import check_update_files, first_detector, make_updates, open_models
 from helmet_agent.errors import ConfigError
 from helmet_agent.runtime import ModelSlot
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
     from helmet_agent.app.updates import Models
     from helmet_agent.config import AgentConfig
-    from helmet_agent.ports import BgrImage, Clock, ExampleSink, FrameSource
+    from helmet_agent.ports import BgrImage, Calendar, Clock, ExampleSink, FrameSource
     from helmet_agent.sedna_hot import HotUpdates
     from helmet_agent.services.deploy_reports import DeployReports
     from helmet_agent.services.mining import MiningStage
@@ -80,6 +81,7 @@ class Agent:
         results: annotated videos or pictures, if wanted.
         summary: counts for the closing table.
         latest: the latest frame of each source, for the preview.
+        calendar: how far the clock can be believed.
         batch: every source is read to its end, so every queue waits and nothing is dropped.
         models, updates: the folder of models and who takes new ones, if updates are on; a batch run keeps its model.
         detections: one line a frame, if wanted.
@@ -97,6 +99,7 @@ class Agent:
     results: ResultsStage | None
     summary: Summary
     latest: LatestFrames
+    calendar: Calendar
     batch: bool
     models: Models | None = None
     updates: UpdateLoop | None = None
@@ -173,15 +176,16 @@ def compose(
     if not chosen:
         raise ConfigError("no sources: give at least one [[sources]] table with name and url")
     batch = until_eof and not any(source.live for source, _ in chosen)
+    calendar = make_calendar(config, clock)
     with contextlib.ExitStack() as undo:
         models = None
         if config.updates.enabled and not batch:
             models = open_models(config, clock)
             undo.callback(models.close)
         slot = ModelSlot(load_detector(config) if models is None else first_detector(config, models))
-        spool, mining = _mining(config, slot, clock, undo, blocking=batch)
+        spool, mining = _mining(config, slot, clock, calendar, undo, blocking=batch)
         uplink = make_uplink(config, spool, clock)
-        events = _events(config, clock, blocking=batch)
+        events = _events(config, clock, calendar, blocking=batch)
         undo.callback(events.close, 0.0)
         results = _results(config, chosen, blocking=batch)
         detections = _detections(config, blocking=batch)
@@ -205,7 +209,7 @@ def compose(
         if models is not None:
             live = SwappedModel(config, slot, pipeline, mining, latest)
             feed = None if hot is None else sedna_feed(hot, models)
-            updates = make_updates(config, models, live, slot, clock, feed=feed)
+            updates = make_updates(config, models, live, slot, clock, calendar=calendar, feed=feed)
             pipeline.rescue = updates.rescue
             deploys = None if hot is None or feed is None else deploy_reports(hot, feed, models, clock)
         undo.pop_all()
@@ -221,6 +225,7 @@ def compose(
         results,
         summary,
         latest,
+        calendar,
         batch,
         models,
         updates,
@@ -245,7 +250,13 @@ def _eyes(config: AgentConfig, source: str) -> SourceEyes:
 
 
 def _mining(
-    config: AgentConfig, slot: ModelSlot, clock: Clock, undo: contextlib.ExitStack, *, blocking: bool
+    config: AgentConfig,
+    slot: ModelSlot,
+    clock: Clock,
+    calendar: Calendar,
+    undo: contextlib.ExitStack,
+    *,
+    blocking: bool,
 ) -> tuple[Spool | None, MiningStage | None]:
     folder = config.node.data_dir / "spool"
     # What was kept before mining was switched off is still sent, and still deleted after its time.
@@ -254,7 +265,7 @@ def _mining(
     rules = mining_rules(config, slot.current.manifest) if config.mining.enabled else ()
     spool = Spool(folder, config.spool.quota)
     undo.callback(spool.close)
-    spool.expire(clock.now(), config.spool.retention_days)
+    spool.expire(calendar.certain(), config.spool.retention_days)
     if not config.mining.enabled:
         return spool, None
     sink: ExampleSink = spool
@@ -265,12 +276,14 @@ def _mining(
     return spool, stage
 
 
-def _events(config: AgentConfig, clock: Clock, *, blocking: bool) -> EventStage:
+def _events(config: AgentConfig, clock: Clock, calendar: Calendar, *, blocking: bool) -> EventStage:
     settings = config.events
     log = EventLog(
         config.node.data_dir / "events", settings.quota, settings.snapshot_quota, retention_days=settings.retention_days
     )
-    return EventStage(EventWriter(log, clock, blocking=blocking), jpeg if settings.snapshots else None)
+    return EventStage(
+        EventWriter(log, clock, blocking=blocking, certain=calendar.certain), jpeg if settings.snapshots else None
+    )
 
 
 def _results(

@@ -12,7 +12,6 @@ from helmet_agent.errors import AgentError
 
 if TYPE_CHECKING:
     from helmet_agent.app.composition import Agent
-    from helmet_agent.ports import Clock
 
 PERIOD_SECONDS = 600.0
 
@@ -22,9 +21,8 @@ _log = structlog.get_logger(__name__)
 class Housekeeping:
     """Runs the spool's retention rule every ten minutes on a thread of its own; the event writer has its own."""
 
-    def __init__(self, agent: Agent, clock: Clock) -> None:
+    def __init__(self, agent: Agent) -> None:
         self._agent = agent
-        self._clock = clock
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
 
@@ -43,7 +41,7 @@ class Housekeeping:
         config = self._agent.config
         try:
             if self._agent.spool is not None:
-                expired = self._agent.spool.expire(self._clock.now(), config.spool.retention_days)
+                expired = self._agent.spool.expire(self._agent.calendar.certain(), config.spool.retention_days)
                 if expired:
                     _log.info("hard examples deleted after their time", count=expired, days=config.spool.retention_days)
         except AgentError as error:

@@ -15,7 +15,7 @@ from helmet_agent.adapters.model_store import ModelStore
 from helmet_agent.app.bundles import remove, unpack
 from helmet_agent.app.models import load_detector
 from helmet_agent.app.settings import settings_from_file
-from helmet_agent.app.system_clock import SystemClock
+from helmet_agent.app.system_clock import SystemClock, make_calendar
 from helmet_agent.app.updates import (
     LateFeed,
     base_model,
@@ -135,7 +135,8 @@ def import_bundle(config_file: Path, bundle: Path) -> str:
     folder = store.desk.bundle_folder(name)
 
     def here(updater: Updater, models: Models) -> str:
-        return import_from(updater, bundle_feed(config, models.store, folder, SystemClock()))
+        clock = SystemClock()
+        return import_from(updater, bundle_feed(config, models.store, folder, clock, make_calendar(config, clock)))
 
     try:
         unpack(bundle, folder)
@@ -156,7 +157,7 @@ def _do(
     clock = SystemClock()
     models = open_models(config, clock)
     try:
-        feed, probe = LateFeed(config, models.store, clock), make_probe(config)
+        feed, probe = LateFeed(config, models.store, clock, make_calendar(config, clock)), make_probe(config)
         live = _NobodyServes(config)
         return here(make_updater(config, models, live, clock, feed=feed, probe=probe, cold=True), models)
     finally:

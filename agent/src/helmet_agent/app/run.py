@@ -113,7 +113,7 @@ class _Life:
         self._watchdog = Watchdog(self._node.beats, STUCK_SECONDS, notifier, watchdog_interval())
         self._memory = memory_governor(agent, self._node.preview, self._leave_for_restart, clock)
         self._node.watch_memory(self._memory)
-        self._housekeeping = Housekeeping(agent, clock)
+        self._housekeeping = Housekeeping(agent)
         self._reporter = make_reporter(agent.config.hub, self._node, clock, agent.updates)
         if self._reporter is not None:
             self._node.watch_reports(self._reporter)

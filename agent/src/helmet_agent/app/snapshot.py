@@ -123,9 +123,11 @@ def hub_problems(uplink: UplinkStatus | None, reports: ReportStatus | None, now:
 
 
 def update_problems(updates: UpdateStatus) -> Iterator[Problem]:
-    """A channel that cannot be read for several polls is degraded health: the model that serves goes on."""
+    """A channel that cannot be read for several polls, or a clock that is not believed, is degraded health only."""
     if updates.last_error is not None and updates.faults_in_a_row >= FAULTY_POLLS:
         yield Problem(Severity.DEGRADED, "updates", updates.last_error)
+    if updates.clock_doubt is not None:
+        yield Problem(Severity.DEGRADED, "clock", f"{updates.clock_doubt}; expiry dates count only in part until then")
 
 
 def ingest_statuses(ingest: Ingest) -> tuple[SourceStatus, ...]:

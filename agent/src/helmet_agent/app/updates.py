@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from helmet_agent.config.updates import UpdatesConfig
     from helmet_agent.contract import FileReference
     from helmet_agent.detector import HelmetDetector
-    from helmet_agent.ports import Clock, ModelFeed, ModelOffer, ModelProbe
+    from helmet_agent.ports import Calendar, Clock, ModelFeed, ModelOffer, ModelProbe
     from helmet_agent.runtime import ModelSlot
     from helmet_agent.services.governor_loop import Reading
     from helmet_agent.services.live_model import LiveModel
@@ -122,6 +122,7 @@ def make_updates(
     slot: ModelSlot,
     clock: Clock,
     *,
+    calendar: Calendar,
     feed: ModelFeed | None = None,
 ) -> UpdateLoop:
     """The updater on its thread; not started.
@@ -132,10 +133,11 @@ def make_updates(
         live: swaps models.
         slot: the live model, whose manifest says how often to poll.
         clock: time.
+        calendar: how far it can be believed.
         feed: where new models come from; None: the configured channel.
     """
     settings = config.updates
-    feed = feed or LateFeed(config, models.store, clock)
+    feed = feed or LateFeed(config, models.store, clock, calendar)
     probe = make_probe(config)
 
     def poll_seconds() -> float:
@@ -146,8 +148,11 @@ def make_updates(
         feed=feed,
         probe=probe,
         shelf=models.store,
-        open_bundle=lambda name: bundle_feed(config, models.store, models.store.desk.bundle_folder(name), clock),
+        open_bundle=lambda name: bundle_feed(
+            config, models.store, models.store.desk.bundle_folder(name), clock, calendar
+        ),
         clock=clock,
+        doubt=calendar.doubt,
         random=random.SystemRandom().random,
         poll_seconds=poll_seconds,
         job=settings.follow or "",
@@ -212,10 +217,11 @@ class LateFeed:
     Implements ``ports.ModelFeed``; without ``channel_url`` it never has anything.
     """
 
-    def __init__(self, config: AgentConfig, store: ModelStore, clock: Clock) -> None:
+    def __init__(self, config: AgentConfig, store: ModelStore, clock: Clock, calendar: Calendar) -> None:
         self._config = config
         self._store = store
         self._clock = clock
+        self._calendar = calendar
         self._feed: TufFeed | None = None
         self._cancelled = False
 
@@ -229,9 +235,13 @@ class LateFeed:
 
             try:
                 transport = HttpTransport(
-                    settings.channel_url, settings.ca_file, settings.timeout_seconds, settings.proxy
+                    settings.channel_url,
+                    settings.ca_file,
+                    settings.timeout_seconds,
+                    settings.proxy,
+                    lambda: self._calendar.doubt() is not None,
                 )
-                self._feed = _tuf_feed(settings, transport, self._store, self._clock)
+                self._feed = _tuf_feed(settings, transport, self._store, self._clock, self._calendar)
             except ConfigError as error:
                 raise UpdateError(str(error)) from error
             if self._cancelled:
@@ -251,7 +261,7 @@ class LateFeed:
             self._feed.cancel()
 
 
-def bundle_feed(config: AgentConfig, store: ModelStore, folder: Path, clock: Clock) -> TufFeed:
+def bundle_feed(config: AgentConfig, store: ModelStore, folder: Path, clock: Clock, calendar: Calendar) -> TufFeed:
     """A feed of a folder that somebody carried here, verified like the channel.
 
     Raises:
@@ -259,7 +269,7 @@ def bundle_feed(config: AgentConfig, store: ModelStore, folder: Path, clock: Clo
     """
     from helmet_agent.adapters.tuf_feed import FolderTransport  # noqa: PLC0415 - loads TUF
 
-    return _tuf_feed(config.updates, FolderTransport(folder), store, clock)
+    return _tuf_feed(config.updates, FolderTransport(folder), store, clock, calendar)
 
 
 def check_update_files(config: AgentConfig) -> None:
@@ -281,11 +291,13 @@ def check_update_files(config: AgentConfig) -> None:
         HttpTransport(settings.channel_url, settings.ca_file, settings.timeout_seconds, settings.proxy).close()
 
 
-def _tuf_feed(settings: UpdatesConfig, transport: Transport, store: ModelStore, clock: Clock) -> TufFeed:
+def _tuf_feed(
+    settings: UpdatesConfig, transport: Transport, store: ModelStore, clock: Clock, calendar: Calendar
+) -> TufFeed:
     from helmet_agent.adapters.tuf_feed import Channel, TufFeed  # noqa: PLC0415 - loads TUF
 
     channel = Channel(settings.follow or "", settings.ring, _root(settings))
-    return TufFeed(transport, channel, store.metadata_folder(), clock)
+    return TufFeed(transport, channel, store.metadata_folder(), clock, calendar)
 
 
 def _root(settings: UpdatesConfig) -> bytes:

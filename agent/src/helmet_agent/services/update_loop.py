@@ -58,6 +58,7 @@ class UpdateLoop:
         clock: time.
         random: numbers in [0, 1).
         poll_seconds: the period now; the live manifest may change it.
+        doubt: why the clock is not believed, for the status; None while it is.
         job, ring: what is followed, for the status.
     """
 
@@ -74,6 +75,7 @@ class UpdateLoop:
         poll_seconds: Callable[[], float],
         job: str,
         ring: str,
+        doubt: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._updater = updater
         self._feed = feed
@@ -84,6 +86,7 @@ class UpdateLoop:
         self._random = random
         self._poll_seconds = poll_seconds
         self._job, self._ring = job, ring
+        self._doubt = doubt
         self._backoff = Backoff(RETRY_SECONDS, RETRY_CAP_SECONDS, 2.0, random)
         self._next_poll = clock.monotonic() + random() * min(FIRST_POLL_SECONDS, poll_seconds())
         self._leaving = threading.Event()
@@ -143,6 +146,7 @@ class UpdateLoop:
             last_error=self._last_error,
             faults_in_a_row=self._faults_in_a_row,
             checked_seconds=self._checked,
+            clock_doubt=self._doubt(),
             counters={"polls": self._polls, "faults": self._faults, **self._updater.counts},
         )
 

@@ -41,14 +41,24 @@ class EventWriter:
     Args:
         log: where events go; closed with the writer.
         clock: for the hourly removal of old snapshots.
+        certain: Unix time that has certainly come, for the same; by default the clock's.
         queue_size: events that wait at most.
         blocking: True for files read to their end, where nothing may be lost: ``put`` waits, and a disk that refuses
             ends the run. False for live sources: ``put`` never waits, and drops with the cause ``queue_full``.
     """
 
-    def __init__(self, log: EventLog, clock: Clock, queue_size: int = 64, *, blocking: bool = False) -> None:
+    def __init__(
+        self,
+        log: EventLog,
+        clock: Clock,
+        queue_size: int = 64,
+        *,
+        blocking: bool = False,
+        certain: Callable[[], float] | None = None,
+    ) -> None:
         self._events = log
         self._clock = clock
+        self._certain = certain or clock.now
         self._blocking = blocking
         self._jobs: queue.Queue[_Job | None] = queue.Queue(queue_size)
         self._dropped: Counter[str] = Counter()
@@ -171,7 +181,7 @@ class EventWriter:
 
     def _sweep(self) -> None:
         try:
-            self._events.sweep(self._clock.now())
+            self._events.sweep(self._certain())
         except StorageError as error:
             _log.error("old snapshots could not be removed", reason=str(error))
 

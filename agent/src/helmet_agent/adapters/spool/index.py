@@ -182,6 +182,11 @@ class SpoolIndex:
         with self._reported():
             return tuple(sha256 for (sha256,) in self._connection.execute(query, (limit,)))
 
+    def redate(self, before: float, now: float) -> None:
+        """Gives examples from before a moment another time; their records keep what was written."""
+        with self._transaction() as connection:
+            connection.execute("UPDATE examples SET time_seconds = ? WHERE time_seconds < ?", (now, before))
+
     def older_than(self, time_seconds: float) -> list[str]:
         """Digests of examples taken before a moment, in Unix seconds."""
         query = "SELECT sha256 FROM examples WHERE time_seconds < ?"

@@ -34,6 +34,8 @@ _GROWTH_BYTES = 64 << 10
 """What one transaction may add to the index and its log; kept free so that the quota holds after every put."""
 
 _SECONDS_PER_DAY = 86400.0
+NONSENSE_SECONDS = 946_684_800.0
+"""2000-01-01: pictures from before were taken while the clock was wrong; their days count from when it is right."""
 COUNTERS = (
     "put",  # accepted for good
     "duplicates",  # were here already
@@ -191,6 +193,8 @@ class Spool:
             StorageError: files are still there; the next call tries again.
         """
         with self._using():
+            if now > NONSENSE_SECONDS:
+                self._index.redate(NONSENSE_SECONDS, now)
             old = self._index.older_than(now - retention_days * _SECONDS_PER_DAY)
             self._used -= self._index.remove(old)
             self._counters["expired"] += len(old)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from tuf.api.exceptions import LengthOrHashMismatchError
 
 from helmet_agent.adapters.tuf_feed.download import Download
-from helmet_agent.adapters.tuf_feed.verifier import LIMITS, TIMESTAMP, Verifier
+from helmet_agent.adapters.tuf_feed.verifier import LIMITS, TIMESTAMP, ExpiredError, Verifier
 from helmet_agent.contract import ContractError, ModelManifest
 from helmet_agent.contract.manifest import MAX_MANIFEST_BYTES
 from helmet_agent.errors import UntrustedError, UpdateError
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from helmet_agent.adapters.tuf_feed.transport import Body, Transport
     from helmet_agent.contract import FileReference
-    from helmet_agent.ports import Clock
+    from helmet_agent.ports import Calendar, Clock
 
 REFRESH_SECONDS = 86_400.0
 """All metadata is verified anew this often, so that a channel that is held back at an old state is noticed."""
@@ -63,14 +63,18 @@ class TufFeed:
         transport: reads its files.
         channel: what to follow.
         folder: keeps the verified metadata; exists.
-        clock: says what has expired, and when a day is over.
+        clock: says when a day is over, and without a calendar what has expired.
+        calendar: says what has expired, and whether the clock is to be believed.
     """
 
-    def __init__(self, transport: Transport, channel: Channel, folder: Path, clock: Clock) -> None:
+    def __init__(
+        self, transport: Transport, channel: Channel, folder: Path, clock: Clock, calendar: Calendar | None = None
+    ) -> None:
         self._transport = transport
         self._channel = channel
         self._folder = folder
         self._clock = clock
+        self._calendar = calendar
         self._cancelled = threading.Event()
         self._verifier: Verifier | None = None
         self._timestamp: bytes | None = None
@@ -124,11 +128,29 @@ class TufFeed:
     def _refresh(self, timestamp: bytes) -> None:
         # Whatever fails from here on: the next poll begins anew.
         self._verifier, self._etag = None, None
-        verifier = Verifier(self._transport, timestamp, self._channel.root, self._folder, self._clock.now())
+        verifier = self._verified(timestamp)
         target = verifier.target(self._channel.manifest_path)
         self._offer = None if target is None else self._read_offer(target)
         self._verifier, self._refreshed = verifier, self._clock.monotonic()
         self.refreshes += 1
+
+    def _verified(self, timestamp: bytes) -> Verifier:
+        """Verifies all metadata; where the clock is not believed, only what has certainly expired is refused."""
+
+        def verified_at(now: float) -> Verifier:
+            return Verifier(self._transport, timestamp, self._channel.root, self._folder, now)
+
+        calendar = self._calendar
+        if calendar is None:
+            return verified_at(self._clock.now())
+        try:
+            found = verified_at(calendar.now())
+        except ExpiredError:
+            if calendar.doubt() is None:
+                raise
+            return verified_at(calendar.certain())
+        calendar.vouch()
+        return found
 
     def _read_offer(self, target: TargetFile) -> ModelOffer:
         if self._offer is not None and target.hashes.get("sha256") == self._offer.key:

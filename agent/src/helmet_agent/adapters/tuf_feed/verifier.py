@@ -39,6 +39,10 @@ LIMITS = UpdaterConfig(app_user_agent="helmet-agent")
 _NOT_FOUND = 404
 
 
+class ExpiredError(UntrustedError):
+    """What was signed does not hold any more at that time; all else about it is right so far."""
+
+
 class Verifier:
     """One refresh of the channel's metadata, and what it says about files.
 
@@ -50,7 +54,7 @@ class Verifier:
         now: Unix time, for what has expired.
 
     Raises:
-        UpdateError: metadata could not be fetched. UntrustedError: it does not verify.
+        UpdateError: metadata could not be fetched. UntrustedError: it does not verify. ExpiredError: it is too old.
         StorageError: what was verified could not be kept.
     """
 
@@ -83,7 +87,7 @@ class Verifier:
             cause = error.__cause__
             return cause if isinstance(cause, UpdateError) else UpdateError(f"the channel's metadata: {error}")
         if isinstance(error, ExpiredMetadataError):
-            return UntrustedError(
+            return ExpiredError(
                 f"the channel's metadata has expired ({error}): nobody renews it, somebody holds it back, or this "
                 "node's clock is wrong"
             )
