@@ -31,6 +31,7 @@ from helmet_cloud.api.labels import MAX_LABELS_BYTES, labels_router
 from helmet_cloud.api.metrics import FigureCollector, HubCollector, metrics_router
 from helmet_cloud.api.nodes import nodes_router
 from helmet_cloud.api.problem import install_problems
+from helmet_cloud.api.rates import HubLimits
 from helmet_cloud.api.server import WebServer, load_certificate, server_tls
 from helmet_cloud.api.workers import workers_app
 from helmet_cloud.channel import open_channel, open_repository
@@ -144,7 +145,7 @@ class Hub:
         self.files = ChannelFiles(home.channel)
         self.answers: dict[str, Counter[int]] = {"channel": self.files.answers}
         self.rest = self._rest()
-        self.front = Front(self.rest, self.files, self._caps())
+        self.front = Front(self.rest, self.files, self._caps(), self._limits())
         self.answers["api"] = self.front.answers
         self.housekeeping = Housekeeping(self._chores())
         self._undo.append(self.housekeeping.stop)
@@ -221,6 +222,15 @@ class Hub:
             "/v1/examples": self.home.settings.max_example_bytes + HEADROOM_BYTES,
             "/v1/labels": MAX_LABELS_BYTES + HEADROOM_BYTES,
         }
+
+    def _limits(self) -> HubLimits:
+        settings = self.home.settings
+        return HubLimits(
+            self.auth.token_name,
+            settings.token_requests_per_second,
+            settings.address_requests_per_second,
+            settings.channel_requests_per_second,
+        )
 
     def _chores(self) -> list[Chore]:
         return [

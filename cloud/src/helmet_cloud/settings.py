@@ -38,6 +38,9 @@ class HubSettings:
         max_example_bytes: largest picture taken.
         retention_days: pictures of people that no data set uses are deleted after so many days.
         max_examples_bytes: most space of pictures that no data set uses; ingest is refused beyond it.
+        token_requests_per_second: with one token, ten seconds' worth at once; beyond: 429, Retry-After. 0: no limit.
+        address_requests_per_second: the same for one address that shows no good token.
+        channel_requests_per_second: the same for one address that reads the channel's files: a site of nodes.
     """
 
     listen: str = "127.0.0.1:8443"
@@ -58,6 +61,9 @@ class HubSettings:
     max_example_bytes: int = 8 << 20
     retention_days: float = 90.0
     max_examples_bytes: int = 64 << 30
+    token_requests_per_second: float = 100.0
+    address_requests_per_second: float = 20.0
+    channel_requests_per_second: float = 500.0
 
 
 @dataclass(frozen=True)
@@ -197,6 +203,8 @@ def _contradictions(found: HubSettings) -> list[str]:
     low_high = {"replay_share": (0.0, 0.9), "guard_recall_drop": (0.0, 1.0), "retention_days": (0.01, 36500.0)}
     low_high |= dict.fromkeys(("check_seconds", "train_timeout_seconds", "eval_timeout_seconds"), (1.0, 1000000000.0))
     low_high |= {"round_attempts": (1, 100), "history_conditions": (1, 1000), "max_example_bytes": (1024, 1 << 30)}
+    low_high |= dict.fromkeys(("token_requests_per_second", "address_requests_per_second"), (0.0, 1000000.0))
+    low_high["channel_requests_per_second"] = (0.0, 1e6)
     for key, (low, high) in low_high.items():
         if not low <= getattr(found, key) <= high:
             lines.append(f"{key}: expected {low:g} to {high:g}, found {getattr(found, key):g}")

@@ -12,7 +12,8 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from helmet_cloud.api.front import MAX_BODY_BYTES, Front, RateLimit, TokenBuckets
+from helmet_cloud.api.front import MAX_BODY_BYTES, Front
+from helmet_cloud.api.rates import MOST_CLIENTS, HubLimits, RateLimit, TokenBuckets
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 class Never:
     """Lets nobody in, for two and a half seconds."""
 
-    def wait_seconds(self, client: str, path: str) -> float:
-        del client, path
+    def wait_seconds(self, client: str, authorization: str | None, path: str) -> float:
+        del client, authorization, path
         return 2.5
 
 
@@ -66,11 +67,13 @@ def test_bodies_are_capped_by_path(path: str, size: int, status: int) -> None:
         assert "at most" in found.json()["detail"]
 
 
-def test_who_asks_too_often_is_told_when_to_come_back_but_the_channel_stays_open() -> None:
+@pytest.mark.parametrize("path", ["/v1/examples", "/channel/metadata/timestamp.json"])
+def test_who_asks_too_often_is_told_when_to_come_back(path: str) -> None:
     front = _front(Never())
-    refused = _ask(front, "GET", "/v1/examples")
+    refused = _ask(front, "GET", path)
     assert (refused.status_code, refused.headers["retry-after"]) == (429, "3")
-    assert _ask(front, "GET", "/channel/metadata/timestamp.json").text == "file"
+    assert "in 3 s" in refused.json()["detail"]
+    assert refused.headers["x-content-type-options"] == "nosniff"
     assert front.answers[429] == 1
 
 
@@ -81,7 +84,7 @@ def test_a_bucket_never_lets_more_through_than_its_rate_and_reserve(pauses: list
     allowed = 0
     for pause in pauses:
         time += pause
-        wait = buckets.wait_seconds("192.0.2.1", "/")
+        wait = buckets.wait_seconds("192.0.2.1")
         allowed += wait == 0.0
         assert 0.0 <= wait <= 0.5 + 1e-9
         assert allowed <= 5.0 + 2.0 * time + 1e-6
@@ -89,5 +92,40 @@ def test_a_bucket_never_lets_more_through_than_its_rate_and_reserve(pauses: list
 
 def test_one_client_does_not_use_up_anothers_reserve() -> None:
     buckets = TokenBuckets(0.001, 2.0, lambda: 0.0)
-    assert [buckets.wait_seconds("192.0.2.1", "/") == 0.0 for _ in range(3)] == [True, True, False]
-    assert buckets.wait_seconds("192.0.2.2", "/") == 0.0
+    assert [buckets.wait_seconds("192.0.2.1") == 0.0 for _ in range(3)] == [True, True, False]
+    assert buckets.wait_seconds("192.0.2.2") == 0.0
+
+
+def test_strangers_at_an_address_spend_its_reserve_and_never_a_nodes() -> None:
+    time = 0.0
+    limits = HubLimits(lambda header: header, 1.0, 0.2, 1.0, lambda: time)  # reserves of 10, 2 and 10
+
+    def let_in(client: str, name: str | None, path: str = "/v1/nodes") -> int:
+        return sum(limits.wait_seconds(client, name, path) == 0.0 for _ in range(20))
+
+    assert let_in("192.0.2.1", None) == 2
+    assert let_in("192.0.2.1", "node:a") == 10
+    assert let_in("192.0.2.9", "node:a") == 0, "a token has one reserve, wherever it is shown"
+    assert let_in("192.0.2.1", "node:b") == 10
+    assert let_in("192.0.2.1", None, "/channel/metadata/timestamp.json") == 10
+    assert let_in("2001:db8::1", None) == 2
+    assert let_in("2001:db8::ffff", None) == 0, "one network"
+    assert let_in("::ffff:192.0.2.1", None) == 0, "the same address as before"
+    time = 5.0
+    assert let_in("192.0.2.1", None) == 1
+
+
+def test_many_clients_push_out_those_that_were_not_heard_of_for_long() -> None:
+    buckets = TokenBuckets(0.001, 1.0, lambda: 0.0)
+    assert buckets.wait_seconds("first") == 0.0
+    for number in range(MOST_CLIENTS - 1):
+        buckets.wait_seconds(str(number))
+    assert buckets.wait_seconds("first") > 0.0
+    buckets.wait_seconds("another")
+    assert buckets.wait_seconds("first") > 0.0
+    assert buckets.wait_seconds("0") == 0.0, "forgotten"
+
+
+def test_a_rate_of_zero_is_no_limit() -> None:
+    limits = HubLimits(lambda _header: None, 0.0, 0.0, 0.0)
+    assert not any(limits.wait_seconds("192.0.2.1", None, "/") for _ in range(100_000))

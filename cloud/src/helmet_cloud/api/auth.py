@@ -7,10 +7,12 @@ at which ``helmet-cloud nodes revoke`` returns, whichever process it ran in.
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fastapi import Request  # noqa: TC002 - FastAPI reads the annotations when it runs
+from sqlalchemy.exc import SQLAlchemyError
 
 from helmet_cloud.errors import Forbidden, Unauthorized
 from helmet_cloud.store.tokens import ADMIN, NODE, TOKEN_PATTERN, TokenLookup, token_digest
@@ -91,6 +93,13 @@ class Auth:
             # One answer for both: who guesses must not learn which tokens there once were.
             raise Unauthorized(f"the token is unknown or was revoked: {_ADVICE}")
         return Identity(found.name, found.scopes)
+
+    def token_name(self, header: str | None) -> str | None:
+        """Whose token that ``Authorization`` header carries; None when nobody knows it. Never raises."""
+        try:
+            return self.identify(header).name
+        except (Unauthorized, SQLAlchemyError, sqlite3.Error):
+            return None
 
     def close(self) -> None:
         """Lets go of the database; idempotent."""

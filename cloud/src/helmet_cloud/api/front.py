@@ -1,25 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every request meets first: headers for safety, a cap on what is sent, a place to slow clients down."""
+"""What every request meets first: headers for safety, a cap on what is sent, a limit on how often one may ask."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import math
-import threading
-import time
 from collections import Counter
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from helmet_cloud.api.channel import PREFIX
 from helmet_cloud.api.problem import problem
+from helmet_cloud.api.rates import NoLimit
 from helmet_cloud.errors import TooLarge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, MutableMapping
+    from collections.abc import Mapping, MutableMapping
     from typing import Any
 
     from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from helmet_cloud.api.rates import RateLimit
 
 MAX_BODY_BYTES = 4 << 20
 """Larger than any manifest or report; the paths that take pictures have caps of their own."""
@@ -37,55 +38,6 @@ DRAIN_SECONDS, DRAIN_BYTES = 5.0, 64 << 20
 NOT_KEPT = (b"cache-control", b"no-store")
 
 
-class RateLimit(Protocol):
-    """Slows down who asks too often."""
-
-    def wait_seconds(self, client: str, path: str) -> float:
-        """0 when the request may go on, else after how many seconds to try again."""
-
-
-class NoLimit:
-    """Lets everybody in."""
-
-    def wait_seconds(self, client: str, path: str) -> float:
-        """Always 0."""
-        del client, path
-        return 0.0
-
-
-class TokenBuckets:
-    """So many requests a second for each client address, with a reserve for bursts.
-
-    Args:
-        per_second: requests that come back each second.
-        burst: largest reserve.
-        now: a clock that never goes back, in seconds.
-    """
-
-    def __init__(self, per_second: float, burst: float, now: Callable[[], float] = time.monotonic) -> None:
-        self._rate = per_second
-        self._burst = burst
-        self._now = now
-        self._buckets: dict[str, tuple[float, float]] = {}
-        self._lock = threading.Lock()
-
-    def wait_seconds(self, client: str, path: str) -> float:
-        """Takes one request out of the client's reserve."""
-        del path
-        with self._lock:
-            now = self._now()
-            if len(self._buckets) > _MOST_CLIENTS:
-                self._buckets.clear()
-            level, seen = self._buckets.get(client, (self._burst, now))
-            level = min(self._burst, level + (now - seen) * self._rate)
-            allowed = level >= 1.0
-            self._buckets[client] = (level - 1.0 if allowed else level, now)
-            return 0.0 if allowed else (1.0 - level) / self._rate
-
-
-_MOST_CLIENTS = 10_000
-
-
 class Front:
     """The outermost ASGI application.
 
@@ -93,7 +45,7 @@ class Front:
         app: the hub's REST interface.
         channel: the static files.
         caps: largest body by beginning of the path, in bytes; ``MAX_BODY_BYTES`` elsewhere.
-        limit: asked for every request outside of the channel.
+        limit: asked for every request.
     """
 
     def __init__(self, app: ASGIApp, channel: ASGIApp, caps: Mapping[str, int], limit: RateLimit | None = None) -> None:
@@ -117,7 +69,8 @@ class Front:
             await self._app(scope, receive, send)
             return
         path = scope["path"]
-        if path.startswith(PREFIX):
+        wait = self._wait(scope)
+        if path.startswith(PREFIX) and wait <= 0:
             await self._channel(scope, receive, _with_headers(send, SAFETY))
             return
 
@@ -131,11 +84,10 @@ class Front:
             await send(message)
 
         answer = _with_headers(counted, (*SAFETY, NOT_KEPT))
-        client = scope["client"][0] if scope.get("client") else ""
-        wait = self._limit.wait_seconds(client, path)
         if wait > 0:
-            headers = {"Retry-After": str(math.ceil(wait))}
-            await problem(429, "too many requests from this address", headers)(scope, receive, answer)
+            seconds = math.ceil(wait)
+            said = f"too many requests with this token or from this address; try again in {seconds} s"
+            await problem(429, said, {"Retry-After": str(seconds)})(scope, receive, answer)
             return
         cap = next((cap for beginning, cap in self._caps.items() if path.startswith(beginning)), MAX_BODY_BYTES)
         said = next((value for key, value in scope["headers"] if key == b"content-length"), b"")
@@ -146,6 +98,12 @@ class Front:
         await self._app(scope, self._receiver(receive, cap), answer)
         if unfinished and self._closing.is_set():
             await send({"type": "http.response.body", "body": b""})
+
+    def _wait(self, scope: Scope) -> float:
+        """Seconds until this client may ask; 0: now."""
+        client = scope["client"][0] if scope.get("client") else ""
+        header = next((value for key, value in scope["headers"] if key == b"authorization"), None)
+        return self._limit.wait_seconds(client, None if header is None else header.decode("latin-1"), scope["path"])
 
     def _receiver(self, receive: Receive, cap: int) -> Receive:
         """Counts a body that did not say how long it is; once it is there, hears of the hub's end too."""

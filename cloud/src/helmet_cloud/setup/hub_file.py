@@ -32,6 +32,9 @@ ABOUT = {
     "max_example_bytes": "Largest picture taken.",
     "retention_days": "Pictures of people that no data set uses are deleted after so many days.",
     "max_examples_bytes": "Most space of pictures that no data set uses.",
+    "token_requests_per_second": "Requests a second with one token, ten seconds' worth at once. 0: no limit.",
+    "address_requests_per_second": "Requests a second from one address without a good token. 0: no limit.",
+    "channel_requests_per_second": "Reads of the channel a second from one address, a site of nodes. 0: no limit.",
 }
 
 
