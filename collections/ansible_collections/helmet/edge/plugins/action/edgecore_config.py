@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from typing import Any
 
 from ansible.plugins.action import ActionBase  # type: ignore[import-untyped]  # ansible ships no types
@@ -21,7 +22,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # its base has no types
         """``dest`` and ``settings``, the keys that are wanted; file options as of ``copy``."""
         super().run(tmp, task_vars)
         arguments = dict(self._task.args)
-        wanted = arguments.pop("settings")
+        # Plain values: YAML's writer does not know Ansible's own kinds of text.
+        wanted = json.loads(json.dumps(arguments.pop("settings")))
         read = self._execute_module("ansible.legacy.slurp", module_args={"src": arguments["dest"]}, task_vars=task_vars)
         if read.get("failed") and "not found" not in str(read.get("msg")):
             return dict(read)
@@ -41,7 +43,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # its base has no types
         )
         answer = dict(copy.run(task_vars=task_vars))
         found = differences(text, wanted)
-        answer["keys"] = [path for path, _, _ in found]
+        answer["different"] = [path for path, _, _ in found]
         answer["diff"] = {
             "before_header": arguments["dest"],
             "after_header": arguments["dest"],
