@@ -77,7 +77,7 @@ def _release(values: Mapping[str, Any]) -> Iterator[str]:
     archive = str(values.get("kubeedge_node_archive") or "").strip()
     if archive and not archive.startswith(("http://", "https://")) and not Path(archive).is_file():
         yield f"kubeedge_node_archive: {archive} is not on the controller"
-    sums = values.get("kubeedge_node_archive_sha512")
+    sums: Any = values.get("kubeedge_node_archive_sha512") or {}
     for architecture, digest in sums.items() if hasattr(sums, "items") else ():
         if not _SHA512.fullmatch(str(digest)):
             yield f"kubeedge_node_archive_sha512: that of {architecture} is no SHA-512, 128 hexadecimal digits"
