@@ -103,7 +103,13 @@ class Proof:
         with contextlib.closing(Hub(places)) as hub:
             self.say(f"the hub serves {hub.url}, log in {hub.child.log}")
             self.say(enrol(places, NODE, places.site / "token").strip())
-            self.apply(hub, labeller.shown)
+            self.say(f"kubectl apply: the data set {OLD_DATASET}, {len(self._data.old)} fully labelled old pictures")
+            apply_old_pictures(hub, len(self._data.old))
+            self.say("kubectl apply: the job; it differs from the demo's in this")
+            text = job_text(labeller.shown, self._steps, WORKER_NODE)
+            for place, old, new in compared(filled(NEW_SITE.read_text(), WORKER_NODE), text):
+                self.say(f"    {place}: {old} -> {new}")
+            hub.kubectl("apply", "-f", "-", text=text)
             films = {camera.name: camera.film for camera in cameras}
             config, port = write_config(places, hub.url, Setup(films, PATIENCE, MINING))
             with contextlib.closing(Node(places, config, port)) as node, Board(STAGES, self._console) as board:
@@ -124,21 +130,6 @@ class Proof:
             "figures": self.figures(outcome),
             "whole": round(time.monotonic() - started),
         }
-
-    def apply(self, hub: Hub, shown: int) -> None:
-        """The data set of old pictures, and when the hub has looked at it the job."""
-        self.say(f"kubectl apply: the data set {OLD_DATASET}, {len(self._data.old)} fully labelled old pictures")
-        hub.kubectl("apply", "-f", "-", text=filled(OLD_MANIFEST, WORKER_NODE))
-        deadline = time.monotonic() + OLD_SECONDS
-        while (found := samples(hub)) != len(self._data.old):
-            if time.monotonic() > deadline:
-                raise DemoError(f"the hub sees {found} of {len(self._data.old)} old pictures; look at {hub.child.log}")
-            time.sleep(1.0)
-        self.say("kubectl apply: the job; it differs from the demo's in this")
-        text = job_text(shown, self._steps, WORKER_NODE)
-        for place, old, new in compared(filled(NEW_SITE.read_text(), WORKER_NODE), text):
-            self.say(f"    {place}: {old} -> {new}")
-        hub.kubectl("apply", "-f", "-", text=text)
 
     def figures(self, outcome: Outcome) -> dict[str, dict[str, Any]]:
         """Of the bundled model and of the one that serves in the end, by part."""
@@ -171,9 +162,23 @@ def put_old_pictures(pictures: Sequence[LabelledPicture], file: Path) -> None:
         raise DemoError(str(problem))
 
 
-def samples(hub: Hub) -> int:
-    """How many old pictures the hub has looked at."""
-    document = json.loads(hub.kubectl("get", "dataset", OLD_DATASET, "-o", "json"))
+def apply_old_pictures(hub: Hub, count: int) -> None:
+    """Makes their data set known, and waits until the hub has looked at every picture.
+
+    Raises:
+        DemoError: it does not come so far.
+    """
+    hub.kubectl("apply", "-f", "-", text=filled(OLD_MANIFEST, WORKER_NODE))
+    deadline = time.monotonic() + OLD_SECONDS
+    while (found := samples(hub)) != count:
+        if time.monotonic() > deadline:
+            raise DemoError(f"the hub sees {found} of {count} old pictures; look at {hub.child.log}")
+        time.sleep(1.0)
+
+
+def samples(hub: Hub, dataset: str = OLD_DATASET) -> int:
+    """How many pictures of a data set the hub has looked at."""
+    document = json.loads(hub.kubectl("get", "dataset", dataset, "-o", "json"))
     return int(document.get("status", {}).get("numberOfSamples", 0))
 
 

@@ -47,12 +47,15 @@ class SceneCamera:
     pictures: tuple[LabelledPicture, ...]
 
 
-def make_cameras(shown: Iterable[tuple[str, LabelledPicture]], folder: Path) -> list[SceneCamera]:
+def make_cameras(
+    shown: Iterable[tuple[str, LabelledPicture]], folder: Path, frames_a_second: float = FRAMES_A_SECOND
+) -> list[SceneCamera]:
     """Writes the films; a scene with pictures of two sizes becomes two cameras.
 
     Args:
         shown: pictures with their scenes.
         folder: for the films.
+        frames_a_second: of every film.
 
     Raises:
         SourceMissing: a picture cannot be read.
@@ -67,12 +70,12 @@ def make_cameras(shown: Iterable[tuple[str, LabelledPicture]], folder: Path) -> 
         name = f"{number:02d}-" + re.sub(r"[^A-Za-z0-9]+", "-", scene).strip("-")[:50]
         pictures.sort(key=lambda picture: picture.path.name)
         film = folder / f"{name}.avi"
-        write_film(film, pictures)
+        write_film(film, pictures, frames_a_second)
         cameras.append(SceneCamera(name, film, tuple(pictures)))
     return cameras
 
 
-def write_film(film: Path, pictures: Sequence[LabelledPicture]) -> None:
+def write_film(film: Path, pictures: Sequence[LabelledPicture], frames_a_second: float = FRAMES_A_SECOND) -> None:
     """Writes pictures of one size as a film without loss.
 
     Raises:
@@ -80,7 +83,7 @@ def write_film(film: Path, pictures: Sequence[LabelledPicture]) -> None:
         StorageError: the film cannot be written.
     """
     size = (pictures[0].width, pictures[0].height)
-    writer = cv2.VideoWriter(str(film), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*_CODEC), FRAMES_A_SECOND, size)
+    writer = cv2.VideoWriter(str(film), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*_CODEC), frames_a_second, size)
     if not writer.isOpened():
         raise StorageError(f"{film}: the film cannot be written; check the folder")
     try:

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import cv2
 import numpy as np
@@ -14,9 +16,9 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from prove import MINING, PATIENCE
+from prove import MINING, PATIENCE, WORKER_NODE, ProofPlaces, apply_old_pictures, put_old_pictures, samples
 from prove_data import scenes_of
-from prove_job import NEW_IN_BATCH, TRAIN_PROB, epochs_for, job_text
+from prove_job import NEW_IN_BATCH, OLD_URL, TRAIN_PROB, epochs_for, job_text
 from prove_site import SceneCamera, SiteLabeller, make_cameras, write_film
 
 from helmet_agent.adapters.clip import Clip
@@ -25,11 +27,24 @@ from helmet_agent.errors import SourceMissing
 from helmet_agent.source_url import SourceSettings
 from helmet_agent.testing import ManualClock
 from helmet_cloud.labels import LabelBox, LabelledPicture, read_sedna
-from helmet_demo.node import Setup, config_text
+from helmet_demo.hub import Hub, enrol, make_hub
+from helmet_demo.manifests import DATASET
+from helmet_demo.node import NODE, Node, Setup, clear, config_text, write_config
 from helmet_demo.places import Places
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from helmet_agent.ports import BgrImage
 
 SHOWN = {"yard": 3, "gate 7": 2, "hall": 1}
 PERSON = LabelBox("person", (4.0, 6.0, 30.0, 50.0))
+
+
+def read(picture: LabelledPicture) -> BgrImage:
+    image = cv2.imread(str(picture.path))
+    assert image is not None
+    return cast("BgrImage", image)
 
 
 def draw(path: Path, number: int, width: int = 160, height: int = 96) -> LabelledPicture:
@@ -45,7 +60,7 @@ def draw(path: Path, number: int, width: int = 160, height: int = 96) -> Labelle
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, LabelledPicture]]:
     folder = tmp_path_factory.mktemp("site")
-    found = []
+    found: list[tuple[str, LabelledPicture]] = []
     for scene, count in SHOWN.items():
         for number in range(count):
             width = 128 if scene == "yard" and number == 2 else 160
@@ -84,7 +99,7 @@ def test_the_agent_sees_each_picture_bit_by_bit_and_its_number_names_it(cameras:
                 assert frame is not None
                 shown = labeller.picture_of(example(frame.source, frame.seq))
                 assert shown is not None
-                assert np.array_equal(frame.image, cv2.imread(str(shown.path)))
+                assert np.array_equal(frame.image, read(shown))
 
 
 def test_a_camera_of_another_site_shows_nothing_that_may_be_labelled(cameras: list[SceneCamera]) -> None:
@@ -174,3 +189,42 @@ def test_what_was_aimed_at_is_judged_part_by_part() -> None:
     assert not prove_page.reached(outcome(0.099, 0.0))
     assert not prove_page.reached(outcome(0.3, 0.016)), "one old data set lost too much"
     assert not prove_page.reached(outcome(0.3, 0.0, passed=False)), "the round did not pass"
+
+
+@pytest.mark.slow
+def test_what_the_cameras_show_comes_to_the_hub_with_its_own_labels(
+    site: list[tuple[str, LabelledPicture]], tmp_path: Path
+) -> None:
+    """The real agent and the real hub, up to the point where a round would begin."""
+    places = ProofPlaces(tmp_path)
+    cameras = make_cameras(site, tmp_path / "films", frames_a_second=2.0)
+    labeller = SiteLabeller(cameras, tmp_path / "labels")
+    make_hub(places)
+    put_old_pictures([picture for _, picture in site[:2]], places.hub_root / OLD_URL.lstrip("/"))
+    clear(places)
+    with contextlib.closing(Hub(places)) as hub:
+        enrol(places, NODE, places.site / "token")
+        apply_old_pictures(hub, 2)
+        hub.kubectl("apply", "-f", "-", text=job_text(100, 1, WORKER_NODE))  # more are asked for than there are
+        films = {camera.name: camera.film for camera in cameras}
+        config, port = write_config(places, hub.url, Setup(films, PATIENCE, MINING))
+        with contextlib.closing(Node(places, config, port)) as node:
+            wait_for(lambda: labeller.due(node.status(), hub.examples()))
+        batch = labeller.write_batch(hub.examples())
+        assert batch is not None
+        hub.import_labels(batch)
+        wait_for(lambda: samples(hub, DATASET) == len(site))
+        assert "of 50 samples" in json.dumps(hub.conditions())
+    found = read_sedna(places.hub_root / "data/new_site/train_data.txt")
+    by_head = {picture.boxes[1].box: picture for _, picture in site}
+    assert {picture.boxes[1].box for picture in found.pictures} == set(by_head)
+    for picture in found.pictures:
+        wanted = by_head[picture.boxes[1].box]
+        assert cv2.PSNR(read(picture), read(wanted)) > 30.0, "the labels are those of this very picture"
+
+
+def wait_for(look: Callable[[], bool], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not look():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.2)
