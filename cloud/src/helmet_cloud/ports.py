@@ -153,6 +153,29 @@ class ModelChannel(Protocol):
         """What the ring has now."""
 
 
+class RolloutChannel(Protocol):
+    """What a staged rollout does with the channel; doing it again after a crash changes nothing."""
+
+    def live(self, job: JobRef, ring: str) -> Published | None:
+        """What the ring has now."""
+
+    def promote(self, job: JobRef, reason: str, only: int | None = None) -> Published:
+        """Publishes to everybody what the canary ring has, if that is the release ``only``.
+
+        Raises:
+            NotFound: it has another one.
+            HubError, StorageError: not now.
+        """
+
+    def restore(self, job: JobRef, ring: str, release: int, reason: str) -> Published:
+        """Publishes again, under a new release, what an earlier one had.
+
+        Raises:
+            NotFound: that cannot be done, now or later.
+            HubError, StorageError: not now.
+        """
+
+
 class Clock(Protocol):
     """Time, so that tests can play it."""
 

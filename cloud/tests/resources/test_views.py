@@ -77,6 +77,13 @@ def test_options_are_read_and_mistakes_named() -> None:
     assert problems == {}
 
 
+def test_a_rollout_begins_with_the_canary_ring_and_nowhere_else() -> None:
+    options, problems = read_options({"helmet.edge/rollout": "auto", "helmet.edge/maintenance-window": "22:00-04:30"})
+    assert (options.ring, options.maintenance_window, problems) == ("canary", (1320, 270), {})
+    _, problems = read_options({"helmet.edge/rollout": "approval", "helmet.edge/ring": "stable"})
+    assert list(problems) == ["helmet.edge/ring"]
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -90,6 +97,12 @@ def test_options_are_read_and_mistakes_named() -> None:
         ("ring", "beta"),
         ("seed", "-1"),
         ("replay-dataset", "../x"),
+        ("rollout", "perhaps"),
+        ("rollout-reports", "0"),
+        ("rollout-failure-share", "1"),
+        ("maintenance-window", "25:00-26:00"),
+        ("maintenance-window", "01:00"),
+        ("approve-release", "newest"),
         ("tme-zone", "UTC"),
     ],
 )

@@ -102,20 +102,41 @@ class SignedChannel:
             self._register(model, f"{publication.job}: {publication.reason}")
             return self._publish(publication.job, publication.ring, manifest, publication.reason)
 
-    def promote(self, job: JobRef, reason: str, source: str = "canary", target: str = "stable") -> Published:
-        """Publishes what one ring has in another one, under a release of its own.
+    def promote(self, job: JobRef, reason: str, only: int | None = None) -> Published:
+        """Publishes to everybody what the canary ring has, under a release of its own.
+
+        Args:
+            job: whose rings are meant.
+            reason: for the history.
+            only: the release that the canary ring must have; None: any.
 
         Raises:
-            NotFound: the source ring has nothing.
+            NotFound: the canary ring has nothing, or another release.
             HubError: keys are missing.
             StorageError: the disk.
         """
         with self._lock.held():
             self._heal()
-            live = self.manifest(job, source)
-            if live is None:
-                raise NotFound(f"{job} has nothing in ring {source!r}")
-            return self._publish(job, target, live.manifest, reason)
+            live = self.manifest(job, "canary")
+            if live is None or only not in (None, live.manifest.release):
+                raise NotFound(f"{job} has {'nothing' if live is None else 'another release'} in ring 'canary'")
+            return self._publish(job, "stable", live.manifest, reason)
+
+    def restore(self, job: JobRef, ring: str, release: int, reason: str) -> Published:
+        """Publishes again, under a new release, what an earlier one had; nothing when the ring has that already.
+
+        Raises:
+            NotFound: the job never published that release, or its model is gone.
+            HubError: keys are missing.
+            StorageError: the disk.
+        """
+        with self._lock.held():
+            self._heal()
+            with self._database.read() as session:
+                rows = [one for one in publications(session, job) if one.release == release and one.state == PUBLISHED]
+            if not rows:
+                raise NotFound(f"{job} never published release {release}")
+            return self._publish(job, ring, ModelManifest.from_bytes(rows[0].manifest.encode()), reason)
 
     def add(self, folder: Path, origin: str, weights: Path | None = None) -> ModelFolder:
         """Takes a model into the registry without publishing it.

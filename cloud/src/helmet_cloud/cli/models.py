@@ -59,7 +59,7 @@ def add(
 
     `helmet-cloud models add trained --data-dir hub`
     """
-    with _opened(data_dir) as (_, _database, channel):
+    with opened(data_dir) as (_, _database, channel):
         kept = channel.add(folder, f"added by hand from {folder.absolute()}", weights or _bundled_weights(folder))
     print(kept.sha256)
 
@@ -87,8 +87,8 @@ def publish(
     from helmet_cloud.channel.model_folder import open_model  # noqa: PLC0415 - as above
     from helmet_cloud.ports import Publication  # noqa: PLC0415 - as above
 
-    wanted = _job(job)
-    with _opened(data_dir) as (home, database, channel):
+    wanted = job_named(job)
+    with opened(data_dir) as (home, database, channel):
         folder = home.models / _find(database, digest)
         live = channel.manifest(wanted, ring)
         now = Delivery() if live is None else live.manifest.delivery
@@ -111,8 +111,8 @@ def promote(
 
     `helmet-cloud models promote --job default/helmet-detection-demo --data-dir hub`
     """
-    wanted = _job(job)
-    with _opened(data_dir) as (_, _database, channel):
+    wanted = job_named(job)
+    with opened(data_dir) as (_, _database, channel):
         done = channel.promote(wanted, reason)
     print(f"{wanted} stable: release {done.release} is {done.sha256}")
 
@@ -122,7 +122,7 @@ def list_models(data_dir: DataDir, *, as_json: AsJson = False) -> None:
     """Show the models that the hub keeps, and where each of them is live."""
     from helmet_cloud.store.models import find_models, publications  # noqa: PLC0415 - as above
 
-    with _opened(data_dir) as (_, database, channel), database.read() as session:
+    with opened(data_dir) as (_, database, channel), database.read() as session:
         rings = {(row.namespace, row.job, row.ring) for row in publications(session)}
         found = []
         for row in find_models(session):
@@ -142,14 +142,21 @@ def history(
     job: Annotated[str | None, typer.Option(metavar="NAMESPACE/NAME", help="Only this job.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what was published where, when and why; newest first."""
-    from helmet_cloud.store.models import publications  # noqa: PLC0415 - as above
+    """Show what was live where, from when until when and why, and every step of a rollout; newest first."""
+    from helmet_cloud.store.models import publications, with_end  # noqa: PLC0415 - as above
+    from helmet_cloud.store.rollouts import rollout_steps  # noqa: PLC0415 - as above
 
-    with _opened(data_dir) as (_, database, _channel), database.read() as session:
-        found = [_columns(row) for row in publications(session, None if job is None else _job(job))]
+    wanted = None if job is None else job_named(job)
+    with opened(data_dir) as (_, database, _channel), database.read() as session:
+        found = [{**_columns(row), "until_seconds": end} for row, end in with_end(publications(session, wanted))]
+        steps = [_columns(row) for row in rollout_steps(session, wanted)]
     for row in found:
         del row["manifest"]
-    _print(found, as_json, "{begun}  {namespace}/{job} {ring:<7} release {release:<4} {sha256:.12} {state:<9} {reason}")
+    for step in steps:
+        step |= {"ring": "rollout", "state": step.pop("phase"), "begun_seconds": step.pop("at_seconds")}
+    found = sorted(found + steps, key=lambda row: float(row["begun_seconds"]), reverse=True)
+    line = "{begun} - {until:<19}  {namespace}/{job} {ring:<7} release {release:<4} {sha256:.12} {state:<10} {reason}"
+    _print(found, as_json, line)
 
 
 @models.command()
@@ -157,7 +164,7 @@ def lineage(digest: Digest, data_dir: DataDir, *, as_json: AsJson = False) -> No
     """Show where a model comes from: job, round, data set, pictures and the nodes that sent them."""
     from helmet_cloud.store.rounds import lineage as trace  # noqa: PLC0415 - as above
 
-    with _opened(data_dir) as (_, database, _channel), database.read() as session:
+    with opened(data_dir) as (_, database, _channel), database.read() as session:
         found = trace(session, _find(database, digest))
     if as_json:
         print(json.dumps(asdict(found)))
@@ -170,7 +177,8 @@ def lineage(digest: Digest, data_dir: DataDir, *, as_json: AsJson = False) -> No
 
 
 @contextlib.contextmanager
-def _opened(data_dir: Path) -> Iterator[tuple[HubHome, Database, SignedChannel]]:
+def opened(data_dir: Path) -> Iterator[tuple[HubHome, Database, SignedChannel]]:
+    """A hub's folder, its database and its channel, beside a running hub too."""
     from helmet_agent.logs import configure_logging  # noqa: PLC0415 - as above
     from helmet_cloud.channel import open_channel  # noqa: PLC0415 - as above
     from helmet_cloud.settings import HubHome  # noqa: PLC0415 - as above
@@ -213,7 +221,12 @@ def _find(database: Database, digest: str) -> str:
     return found[0]
 
 
-def _job(text: str) -> JobRef:
+def job_named(text: str) -> JobRef:
+    """The job of an option.
+
+    Raises:
+        UsageError: it is none.
+    """
     from helmet_cloud.ports import JobRef  # noqa: PLC0415 - as above
 
     namespace, slash, name = text.partition("/")
@@ -239,8 +252,9 @@ def _print(rows: list[dict[str, Any]], as_json: bool, line: str) -> None:
         return
     for row in rows:
         shown = {key: _shown(value) for key, value in row.items()}
-        for key in ("added", "begun"):
-            if f"{key}_seconds" in row:
+        shown["until"] = "now" if row.get("state") == "published" else ""
+        for key in ("added", "begun", "until"):
+            if row.get(f"{key}_seconds") is not None:
                 shown[key] = dt.datetime.fromtimestamp(row[f"{key}_seconds"], dt.UTC).strftime("%Y-%m-%d %H:%M:%S")
         print(line.format(**shown))
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from helmet_cloud.core.windows import minute_of_day
 from helmet_cloud.resources.metadata import is_name
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 PREFIX = "helmet.edge/"
 RINGS = ("canary", "stable")
+ROLLOUTS = ("manual", "auto", "approval")
+_MOST_REPORTS = 100_000
 RETENTION = ("none", "blend", "distil", "freeze", "distil+freeze")
 
 
@@ -37,6 +40,14 @@ class JobOptions:
             the new ones.
         cancel_round: ``helmet.edge/cancel-round``: number of the round that somebody wants to end.
         retry: ``helmet.edge/retry``: any new value lets samples count again that were tried in vain.
+        rollout: ``helmet.edge/rollout``: what follows on ``canary``: ``manual`` (somebody promotes), ``auto``, or
+            ``approval`` (as ``auto``, once somebody agreed); with the last two, ``canary`` is where models go first.
+        rollout_reports: ``helmet.edge/rollout-reports``: healthy reports that a ring has to give.
+        rollout_minutes: ``helmet.edge/rollout-minutes``: time that they have to span.
+        rollout_failure_share: ``helmet.edge/rollout-failure-share``: share of nodes that may fail, in [0, 1).
+        maintenance_window: ``helmet.edge/maintenance-window``: when a model may go to everybody, ``HH:MM-HH:MM``, in
+            the job's zone.
+        approve_release: ``helmet.edge/approve-release``: the release that somebody agrees to.
     """
 
     time_zone: str | None = None
@@ -48,6 +59,12 @@ class JobOptions:
     replay_dataset: str | None = None
     cancel_round: int | None = None
     retry: str | None = None
+    rollout: str = "manual"
+    rollout_reports: int | None = None
+    rollout_minutes: float | None = None
+    rollout_failure_share: float | None = None
+    maintenance_window: tuple[int, int] | None = None
+    approve_release: int | None = None
 
 
 def read_options(annotations: Mapping[str, str]) -> tuple[JobOptions, dict[str, str]]:
@@ -69,6 +86,8 @@ def read_options(annotations: Mapping[str, str]) -> tuple[JobOptions, dict[str, 
             found[name.replace("-", "_")] = _READERS[name](value)
         except (ValueError, KeyError, OSError):
             problems[key] = f"expected {_EXPECTED[name]}, found {value[:80]!r}"
+    if found.get("rollout", "manual") != "manual" and found.setdefault("ring", "canary") != "canary":
+        problems[PREFIX + "ring"] = f"expected canary, where {PREFIX}rollout: {found['rollout']} begins, found stable"
     return JobOptions(**found), problems  # type: ignore[arg-type]
 
 
@@ -100,6 +119,17 @@ def _name(text: str) -> str:
     return text
 
 
+def _window(text: str) -> tuple[int, int]:
+    start, _, end = text.partition("-")
+    return minute_of_day(start.strip()), minute_of_day(end.strip())
+
+
+def _count(text: str) -> int:
+    if not 1 <= _whole(text) <= _MOST_REPORTS:
+        raise ValueError
+    return int(text)
+
+
 def _whole(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 0 <= int(text[:12]) < 1 << 31:
         raise ValueError
@@ -112,6 +142,12 @@ _READERS: dict[str, Callable[[str], object]] = {
     "guard-recall-drop": _number(0.0, 1.0),
     "retention": _one_of(RETENTION),
     "ring": _one_of(RINGS),
+    "rollout": _one_of(ROLLOUTS),
+    "rollout-reports": _count,
+    "rollout-minutes": _number(0.0, 43200.0),
+    "rollout-failure-share": _number(0.0, 0.99),
+    "maintenance-window": _window,
+    "approve-release": _whole,
     "seed": _whole,
     "replay-dataset": _name,
     "cancel-round": _whole,
@@ -123,6 +159,12 @@ _EXPECTED = {
     "guard-recall-drop": "a number from 0 to 1",
     "retention": f"one of {', '.join(RETENTION)}",
     "ring": f"one of {', '.join(RINGS)}",
+    "rollout": f"one of {', '.join(ROLLOUTS)}",
+    "rollout-reports": "a whole number from 1 to 100000",
+    "rollout-minutes": "a number from 0 to 43200",
+    "rollout-failure-share": "a number from 0 to 0.99",
+    "maintenance-window": "two times of day such as 01:00-04:30",
+    "approve-release": "the number of a release",
     "seed": "a whole number from 0 to 2147483647",
     "replay-dataset": "the name of a Dataset",
     "cancel-round": "the number of a round",

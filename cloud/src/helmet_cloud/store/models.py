@@ -139,6 +139,18 @@ def publications(session: Session, job: JobRef | None = None, ring: str | None =
     return session.scalars(wanted.order_by(PublicationRow.id.desc())).all()
 
 
+def with_end(rows: Sequence[PublicationRow]) -> list[tuple[PublicationRow, float | None]]:
+    """Publications, newest first, each with when the next one took its place; None: it is live, or never was."""
+    ended: dict[tuple[str, str, str], float | None] = {}
+    found = []
+    for row in rows:
+        ring = (row.namespace, row.job, row.ring)
+        found.append((row, ended.get(ring) if row.state == PUBLISHED else None))
+        if row.state == PUBLISHED:
+            ended[ring] = row.finished_seconds
+    return found
+
+
 def count_publications(session: Session) -> dict[tuple[str, str], int]:
     """How many went out, by job (``namespace/name``) and ring."""
     counted = (

@@ -13,7 +13,7 @@ from helmet_cloud.errors import HubError
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest revision; a test holds it to the files in ``versions/``."""
 
 _TABLE = "alembic_version"
