@@ -24,7 +24,7 @@ from helmet_agent.durable import FolderLock, make_folder, write_atomic
 from helmet_cloud.api.auth import Auth
 from helmet_cloud.api.basics import basics_router
 from helmet_cloud.api.channel import ChannelFiles
-from helmet_cloud.api.examples import examples_router
+from helmet_cloud.api.examples import examples_router, make_uploads
 from helmet_cloud.api.front import Front
 from helmet_cloud.api.kube import kube_router
 from helmet_cloud.api.labels import MAX_LABELS_BYTES, labels_router
@@ -33,10 +33,12 @@ from helmet_cloud.api.nodes import nodes_router
 from helmet_cloud.api.problem import install_problems
 from helmet_cloud.api.rates import HubLimits
 from helmet_cloud.api.server import WebServer, load_certificate, server_tls
+from helmet_cloud.api.upload_door import UploadDoor
 from helmet_cloud.api.workers import workers_app
 from helmet_cloud.channel import open_channel, open_repository
 from helmet_cloud.clock import SystemClock
 from helmet_cloud.controller import JobController
+from helmet_cloud.controller.rollouts import Rollouts
 from helmet_cloud.examples.labelling import Labelling
 from helmet_cloud.examples.service import HubExamples
 from helmet_cloud.housekeeping import Chore, Housekeeping
@@ -142,10 +144,14 @@ class Hub:
         controller = JobController(home, self.database, self.resources, self.runner, self.channel, SystemClock())
         self.controller = Worker("controller", controller.run)
         self._undo.append(self.controller.stop)
+        rollouts = Rollouts(home.settings, self.database, self.resources, self.channel, SystemClock())
+        self.rollouts = Worker("rollouts", rollouts.run)
+        self._undo.append(self.rollouts.stop)
         self.files = ChannelFiles(home.channel)
         self.answers: dict[str, Counter[int]] = {"channel": self.files.answers}
+        self.uploads = make_uploads(self.examples)
         self.rest = self._rest()
-        self.front = Front(self.rest, self.files, self._caps(), self._limits())
+        self.front = Front(UploadDoor(self.rest, self.uploads, self.auth), self.files, self._caps(), self._limits())
         self.answers["api"] = self.front.answers
         self.housekeeping = Housekeeping(self._chores())
         self._undo.append(self.housekeeping.stop)
@@ -160,6 +166,7 @@ class Hub:
         self.front_server.start(self.front)
         self._tell_address()
         self.controller.start()
+        self.rollouts.start()
         self.housekeeping.start()
 
     def stop(self) -> None:
@@ -182,8 +189,9 @@ class Hub:
         for name, server in (("listen", self.front_server), ("workers_listen", self.workers_server)):
             if not server.alive:
                 found[name] = "the server has ended"
-        if not self.controller.alive:
-            found["controller"] = "its thread has ended"
+        for name, worker in (("controller", self.controller), ("rollouts", self.rollouts)):
+            if not worker.alive:
+                found[name] = "its thread has ended"
         if self.housekeeping.age_seconds > STUCK_SECONDS:
             found["housekeeping"] = f"stands still for {self.housekeeping.age_seconds:.0f} s"
         return found
@@ -209,7 +217,7 @@ class Hub:
         for router in (
             basics_router(checks),
             metrics_router(self.auth, figures, FigureCollector(self.examples.metrics)),
-            examples_router(self.examples, self.auth),
+            examples_router(self.examples, self.auth, self.uploads),
             labels_router(Labelling(self.home, self.database, self.resources), self.auth, self._now),
             nodes_router(self.database, self.auth, self._now),
             kube_router(self.resources, self.home.settings, self.auth.require),

@@ -20,9 +20,10 @@ from fastapi import FastAPI
 
 from helmet_agent.contract import Detection, ExampleRecord
 from helmet_cloud.api.auth import Auth
-from helmet_cloud.api.examples import examples_router
+from helmet_cloud.api.examples import examples_router, make_uploads
 from helmet_cloud.api.labels import labels_router
 from helmet_cloud.api.problem import install_problems
+from helmet_cloud.api.upload_door import UploadDoor
 from helmet_cloud.examples.labelling import Labelling
 from helmet_cloud.examples.service import HubExamples
 from helmet_cloud.examples.upload import MEDIA_TYPE
@@ -93,7 +94,8 @@ class Hub:
         self.auth = Auth(self.database)
         self.app = FastAPI()
         install_problems(self.app)
-        self.app.include_router(examples_router(self.examples, self.auth))
+        self.uploads = make_uploads(self.examples)
+        self.app.include_router(examples_router(self.examples, self.auth, self.uploads))
         self.resources = ResourceStore(self.database)
         self.labelling = Labelling(self.home, self.database, self.resources)
         self.app.include_router(labels_router(self.labelling, self.auth, lambda: self.now))
@@ -104,7 +106,8 @@ class Hub:
     @property
     def port(self) -> int:
         if self._server is None:
-            self._server = uvicorn.Server(uvicorn.Config(self.app, log_level="critical", lifespan="off"))
+            door = UploadDoor(self.app, self.uploads, self.auth)
+            self._server = uvicorn.Server(uvicorn.Config(door, log_level="critical", lifespan="off"))
             self._thread = threading.Thread(target=self._server.run, args=([self._socket],), daemon=True)
             self._thread.start()
             while not self._server.started:

@@ -168,12 +168,21 @@ def _part(text: str, size: int) -> tuple[int, int] | None:
 async def _stream(send: Send, descriptor: int, begin: int, end: int) -> None:
     while True:
         length = min(_CHUNK_BYTES, end - begin)
-        if end <= _CHUNK_BYTES:
-            chunk = os.pread(descriptor, length, begin)
-        else:
+        chunk = _read_cached(descriptor, length, begin)
+        if chunk is None:
             chunk = await asyncio.to_thread(os.pread, descriptor, length, begin)
         begin += len(chunk)
         more = begin < end and bool(chunk)
         await send({"type": "http.response.body", "body": chunk, "more_body": more})
         if not more:
             return
+
+
+def _read_cached(descriptor: int, length: int, begin: int) -> bytes | None:
+    """What the system has in memory anyway, without a hop to a thread; None: it would have to wait for the disk."""
+    content = bytearray(length)
+    try:
+        count = os.preadv(descriptor, [content], begin, os.RWF_NOWAIT)
+    except OSError:  # not in memory, or a file system that cannot say
+        return None
+    return bytes(content[:count]) if count or not length else None

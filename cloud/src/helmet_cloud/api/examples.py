@@ -18,18 +18,25 @@ PAGE = 100
 LONGEST_PAGE = 1000
 
 
-def examples_router(examples: HubExamples, auth: Auth) -> APIRouter:
+def make_uploads(examples: HubExamples) -> ExampleUploads:
+    """What reads uploads; its figures are shown with those of the examples."""
+    uploads = ExampleUploads(examples.ingest, examples.max_example_bytes, examples.idle_seconds)
+    examples.add_metrics(uploads.metrics)
+    return uploads
+
+
+def examples_router(examples: HubExamples, auth: Auth, uploads: ExampleUploads | None = None) -> APIRouter:
     """The routes.
 
     Args:
         examples: of the hub.
         auth: knows tokens.
+        uploads: reads them; None: made here.
     """
     router = APIRouter(prefix="/v1/examples", tags=["examples"])
     _add_list(router, examples, auth)
     _add_pictures(router, examples, auth)
-    uploads = ExampleUploads(examples.ingest, examples.max_example_bytes, examples.idle_seconds)
-    examples.add_metrics(uploads.metrics)
+    uploads = uploads or make_uploads(examples)
 
     @router.put("/{sha256}", response_model=None, status_code=201)
     async def put(

@@ -37,6 +37,8 @@ THREADS = 4
 """Uploads that are decoded and written side by side."""
 BATCH = 64
 """Most examples in one commit: what a commit holds up is bounded."""
+GATHER_SECONDS = 0.005
+"""How long a commit waits for uploads that are being written just then, so that they share its waits for the disk."""
 RESERVE_BYTES = 64 << 20
 """Space that pictures leave free, so that the database can still grow on a full disk."""
 _RECOUNT_SECONDS = 30.0
@@ -91,6 +93,7 @@ class Ingest:
         self._queue: queue.SimpleQueue[_Staged | None] = queue.SimpleQueue()
         self._counts: Counter[str] = Counter()
         self._counting = threading.Lock()
+        self._under_way = 0
         self._committer = threading.Thread(target=self._run, name="example-commit", daemon=True)
         self._committer.start()
 
@@ -130,6 +133,15 @@ class Ingest:
             self._counts[name] += amount
 
     def _accept(self, sha256: str, body: bytes, may_act_for: Callable[[str], bool], done: Future[Taken]) -> None:
+        with self._counting:
+            self._under_way += 1
+        try:
+            self._stage(sha256, body, may_act_for, done)
+        finally:
+            with self._counting:
+                self._under_way -= 1
+
+    def _stage(self, sha256: str, body: bytes, may_act_for: Callable[[str], bool], done: Future[Taken]) -> None:
         try:
             upload = parse_upload(sha256, body)
             if not may_act_for(upload.record.node):
@@ -170,9 +182,11 @@ class Ingest:
     def _run(self) -> None:
         while (first := self._queue.get()) is not None:
             batch = [first]
+            deadline = time.monotonic() + GATHER_SECONDS
             with contextlib.suppress(queue.Empty):
                 while len(batch) < BATCH:
-                    more = self._queue.get_nowait()
+                    wait = deadline - time.monotonic() if self._under_way else 0.0
+                    more = self._queue.get(timeout=wait) if wait > 0 else self._queue.get_nowait()
                     if more is None:
                         self._queue.put(None)  # after this batch
                         break
@@ -222,7 +236,7 @@ class Ingest:
                 }
                 self._pictures.publish(published)
                 fresh = [staged[sha256].upload for sha256 in published]
-                add_examples(session, [(one.record, len(one.jpeg)) for one in fresh], self._now())
+                add_examples(session, [(one.record, len(one.jpeg)) for one in fresh], self._now(), known)
         except BaseException:
             self._take_back(published)
             raise

@@ -14,7 +14,7 @@ from helmet_agent.contract import ExampleRecord
 from helmet_cloud.store.base import Base
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Container, Iterable, Iterator, Sequence
 
     from sqlalchemy.orm import Session
 
@@ -92,8 +92,20 @@ class Origin:
     time_seconds: float
 
 
-def add_examples(session: Session, records: Iterable[tuple[ExampleRecord, int]], now: float) -> set[str]:
-    """Adds rows for examples with the sizes of their pictures in bytes; returns the digests that were new."""
+def add_examples(
+    session: Session,
+    records: Iterable[tuple[ExampleRecord, int]],
+    now: float,
+    known: Container[str] | None = None,
+) -> set[str]:
+    """Adds rows for examples; returns the digests that were new.
+
+    Args:
+        session: a write transaction.
+        records: each with the size of its picture in bytes.
+        now: Unix time in seconds.
+        known: digests that have rows, if this transaction has looked already.
+    """
     rows = {
         record.sha256: {
             **{name: value for name, value in record.to_json().items() if name in _RECORD_FIELDS},
@@ -103,9 +115,10 @@ def add_examples(session: Session, records: Iterable[tuple[ExampleRecord, int]],
         }
         for record, size in records
     }
-    fresh = rows.keys() - known_examples(session, rows)
+    there = known_examples(session, rows) if known is None else known
+    fresh = {sha256: row for sha256, row in rows.items() if sha256 not in there}
     if fresh:
-        session.execute(insert(ExampleRow), [row for sha256, row in rows.items() if sha256 in fresh])
+        session.execute(insert(ExampleRow), list(fresh.values()))
     return set(fresh)
 
 
