@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How many hard examples a second a hub takes in: ``python tools/bench_ingest.py --help``.
 
-The hub is a process of its own, and so is this generator; between them are real sockets, plain or TLS. Every picture
-is another one, made beforehand. An answer counts when it is 201: the example survives a power cut.
+The hub is ``helmet-cloud serve``, and this generator is another process; between them are real TLS sockets. Every
+picture is another one, made beforehand. An answer counts when it is 201: the example survives a power cut.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 NODE = "bench"
+TOKEN = "hmt_" + "b" * 43  # of a hub that lives as long as the bench
 WIDTH, HEIGHT = 1280, 720
 
 
@@ -41,19 +42,13 @@ def main() -> int:
     parser.add_argument("--examples", type=int, default=3000, help="how many are sent")
     parser.add_argument("--bytes", type=int, default=100_000, help="size of one picture")
     parser.add_argument("--connections", type=int, default=16)
-    parser.add_argument("--tls", action="store_true", help="HTTPS instead of plain HTTP")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.serve:
-        serve(options.serve, tls=options.tls)
-        return 0
     bodies = make_bodies(options.examples, options.bytes)
-    with tempfile.TemporaryDirectory(prefix="bench-ingest-") as name, hub(Path(name), tls=options.tls) as (port, pid):
+    with tempfile.TemporaryDirectory(prefix="bench-ingest-") as name, hub(Path(name) / "hub") as (port, pid):
         process = psutil.Process(pid)
-        wait_for(Path(name) / "token")
         before = sum(process.cpu_times()[:2])
-        figures = run(Path(name), port, bodies, options)
+        figures = run(Path(name) / "hub", port, bodies, options)
         figures["hub_rss_mib"] = round(process.memory_info().rss / 2**20, 1)
         figures["hub_cpu_ms_per_example"] = round((sum(process.cpu_times()[:2]) - before) * 1000 / len(bodies), 2)
     if options.json:
@@ -86,68 +81,38 @@ def make_bodies(count: int, size: int) -> list[tuple[str, bytes]]:
 
 
 @contextlib.contextmanager
-def hub(folder: Path, *, tls: bool) -> Iterator[tuple[int, int]]:
-    """A hub's example routes in a process of its own; yields port and process id."""
-    command = [sys.executable, __file__, "--serve", str(folder), *(["--tls"] if tls else [])]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+def hub(folder: Path) -> Iterator[tuple[int, int]]:
+    """A hub as it is served, in a process of its own, that knows the bench's token; yields port and process id."""
+    subprocess.run(command("init", str(folder), "--listen", "127.0.0.1:0"), check=True, stdout=subprocess.DEVNULL)
+    settings = folder / "hub.toml"
+    # One token stands for a whole fleet here, so its limit of requests is off.
+    more = 'workers_listen = "127.0.0.1:0"\ntoken_requests_per_second = 0\n'
+    settings.write_text(f"{settings.read_text()}\n{more}")
+    digest = hashlib.sha256(TOKEN.encode()).hexdigest()
+    words = ("nodes", "add", NODE, "--token-sha256", digest, "--data-dir", str(folder))
+    subprocess.run(command(*words), check=True, stdout=subprocess.DEVNULL)
+    with subprocess.Popen(command("serve", "--data-dir", str(folder))) as process:
         try:
-            assert process.stdout is not None  # noqa: S101 - asked for above
-            port = int(process.stdout.readline())
-            yield port, process.pid
+            wait_for(folder / "address")
+            yield int(json.loads((folder / "address").read_text())["listen"].rpartition(":")[2]), process.pid
         finally:
             process.terminate()
 
 
-def serve(folder: Path, *, tls: bool) -> None:
-    """Serves until it is ended; prints the port."""
-    import trustme  # noqa: PLC0415 - only the hub's process needs these
-    import uvicorn  # noqa: PLC0415
-    from fastapi import FastAPI  # noqa: PLC0415
-
-    from helmet_cloud.api.auth import Auth  # noqa: PLC0415
-    from helmet_cloud.api.examples import examples_router  # noqa: PLC0415
-    from helmet_cloud.api.problem import install_problems  # noqa: PLC0415
-    from helmet_cloud.examples.service import HubExamples  # noqa: PLC0415
-    from helmet_cloud.settings import HubHome  # noqa: PLC0415
-    from helmet_cloud.store.base import Base  # noqa: PLC0415
-    from helmet_cloud.store.database import Database  # noqa: PLC0415
-    from helmet_cloud.store.tokens import add_token, new_token, token_digest  # noqa: PLC0415
-
-    home = HubHome(folder)
-    database = Database(home.database)
-    Base.metadata.create_all(database.engine)
-    token = new_token()
-    with database.write() as session:
-        add_token(session, f"node:{NODE}", token_digest(token), [f"node:{NODE}"], time.time())
-    (folder / "token").write_text(token)
-    app = FastAPI()
-    install_problems(app)
-    examples = HubExamples(home, database)
-    app.include_router(examples_router(examples, Auth(database)))
-    certificate = {}
-    if tls:
-        authority = trustme.CA(key_type=trustme.KeyType.ECDSA)
-        pair = authority.issue_cert("127.0.0.1", key_type=trustme.KeyType.ECDSA)
-        authority.cert_pem.write_to_path(str(folder / "ca.pem"))
-        pair.private_key_and_cert_chain_pem.write_to_path(str(folder / "server.pem"))
-        certificate = {"ssl_certfile": str(folder / "server.pem")}
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        print(listening.getsockname()[1], flush=True)
-        config = uvicorn.Config(app, log_level="warning", access_log=False, **certificate)
-        uvicorn.Server(config).run(sockets=[listening])
-    examples.close()
+def command(*words: str) -> list[str]:
+    """A ``helmet-cloud`` command."""
+    return [sys.executable, "-m", "helmet_cloud.cli", *words]
 
 
 def run(folder: Path, port: int, bodies: Sequence[tuple[str, bytes]], options: argparse.Namespace) -> dict[str, float]:
     """Sends everything over some connections at once."""
-    token = (folder / "token").read_text()
     latencies: list[float] = []
     refused: list[bytes] = []
     numbers = iter(range(len(bodies)))
     lock = threading.Lock()
 
     def connection() -> None:
-        with connect(port, folder / "ca.pem" if options.tls else None) as stream:
+        with connect(port, folder / "tls" / "ca.crt") as stream:
             answers = stream.makefile("rb")
             while True:
                 with lock:
@@ -156,7 +121,7 @@ def run(folder: Path, port: int, bodies: Sequence[tuple[str, bytes]], options: a
                     return
                 sha256, body = bodies[number]
                 head = (
-                    f"PUT /v1/examples/{sha256} HTTP/1.1\r\nHost: hub\r\nAuthorization: Bearer {token}\r\n"
+                    f"PUT /v1/examples/{sha256} HTTP/1.1\r\nHost: hub\r\nAuthorization: Bearer {TOKEN}\r\n"
                     f"Content-Type: application/vnd.helmet.example\r\nContent-Length: {len(body)}\r\n\r\n"
                 )
                 begun = time.perf_counter()
@@ -181,7 +146,6 @@ def run(folder: Path, port: int, bodies: Sequence[tuple[str, bytes]], options: a
     for answer in refused[:3]:
         print(answer, file=sys.stderr)
     return {
-        "scheme": "https" if options.tls else "http",
         "connections": options.connections,
         "picture_bytes": round(statistics.mean(len(body) for _, body in bodies)),
         "examples": len(latencies),
@@ -200,12 +164,10 @@ def wait_for(path: Path) -> None:
         time.sleep(0.05)
 
 
-def connect(port: int, authority: Path | None) -> socket.socket:
+def connect(port: int, authority: Path) -> socket.socket:
     """A connection to the hub, once it listens."""
     plain = socket.create_connection(("127.0.0.1", port), timeout=60)
     plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if authority is None:
-        return plain
     return ssl.create_default_context(cafile=str(authority)).wrap_socket(plain, server_hostname="127.0.0.1")
 
 

@@ -3,7 +3,9 @@
 
 A 720p clip plays at its own rate through the agent while a training-like load runs in a process of its own. Phases
 without a swap, with one made by the updater (probe in a child, load, warm-up, swap, probation) and with a reload on the
-inference thread follow one another, so that a machine that is busy for a while spoils all alike.
+inference thread follow one another, so that a machine that is busy for a while spoils all alike. Lost frames count
+in a window around the moment at which the model changes, and in windows of the same length without a swap; what whole
+updates cost, their trial in a child included, is told by the minute.
 
     python tools/bench_swap.py [--rounds 10] [--swaps 200] [--json]
 """
@@ -50,6 +52,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CLIP = ROOT / "agent" / "tests" / "fixtures" / "clips" / "veo_generated_workers.mp4"
 JOB = "default/bench"
 QUIET_SECONDS = 6.0
+BEFORE_SECONDS, AFTER_SECONDS = 0.5, 1.0
 WEIGHTS_AT, WEIGHTS_LONG = 813_372, 65_536
 LOAD = (
     "import numpy as np\n"
@@ -74,6 +77,41 @@ class Gaps:
     def between(self, start: float, end: float) -> list[float]:
         """The gaps that end in a stretch of time, in seconds."""
         return [b - a for a, b in zip(self.times, self.times[1:], strict=False) if start <= b <= end]
+
+
+class NotedSwaps(SwappedModel):
+    """Notes when each swap came."""
+
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
+        self.swapped: list[float] = []
+
+    def swap(self) -> None:
+        """As its parent."""
+        self.swapped.append(time.monotonic())
+        super().swap()
+
+
+class Losses:
+    """Watches the count of frames that an agent loses until ``stop`` is set, to tell those of any window afterwards."""
+
+    def __init__(self, agent: Agent, stop: threading.Event) -> None:
+        self._agent = agent
+        self._seen: list[tuple[float, int]] = [(time.monotonic(), drops(agent))]
+        self._stop = stop
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def between(self, start: float, end: float) -> int:
+        """Frames lost in a stretch of time that is over."""
+        return self._at(end) - self._at(start)
+
+    def _at(self, moment: float) -> int:
+        return next((count for when, count in reversed(self._seen) if when <= moment), self._seen[0][1])
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.01):
+            self._seen.append((time.monotonic(), drops(self._agent)))
 
 
 class Offers:
@@ -175,53 +213,76 @@ def measure_gaps(folder: Path, rounds: int) -> dict[str, Any]:
     models = open_models(config, clock)
     models.book.begin()
     folders = [other_model(folder / "a", 1), other_model(folder / "b", 2)]
-    live = SwappedModel(config, agent.slot, agent.pipeline, agent.mining, agent.latest)
+    live = NotedSwaps(config, agent.slot, agent.pipeline, agent.mining, agent.latest)
     updater = make_updater(config, models, live, clock, feed=Offers(folders), probe=make_probe(config))
     stop = threading.Event()
     agent.ingest.start()
     loop = threading.Thread(target=agent.pipeline.run, args=(stop,), daemon=True)
     loop.start()
     time.sleep(5.0)
-    quiet: list[float] = []
-    quiet_longest: list[float] = []
-    ours: list[float] = []
-    theirs: list[float] = []
-    lost = {"quiet": 0, "updater": 0, "inline": 0}
+    losses = Losses(agent, stop)
+    found: dict[str, list[float]] = {"quiet": [], "quiet_longest": [], "updater": [], "inline": []}
+    phases: dict[str, list[tuple[float, float]]] = {"quiet": [], "updater": [], "inline": []}
+    inlined: list[float] = []
     for number in range(rounds):
         sys.stderr.write(f"bench: round {number + 1} of {rounds}\n")
-        before, start = drops(agent), time.monotonic()
+        start = time.monotonic()
         time.sleep(QUIET_SECONDS)
-        found = gaps.between(start, time.monotonic())
-        quiet += found
-        quiet_longest.append(max(found))
-        lost["quiet"] += drops(agent) - before
-        before = drops(agent)
-        ours.append(max(gaps.between(*swap_by_updater(updater))))
-        lost["updater"] += drops(agent) - before
-        before, start = drops(agent), time.monotonic()
+        phases["quiet"].append((start, time.monotonic()))
+        seen = gaps.between(*phases["quiet"][-1])
+        found["quiet"] += seen
+        found["quiet_longest"].append(max(seen))
+        phases["updater"].append(swap_by_updater(updater))
+        found["updater"].append(max(gaps.between(*phases["updater"][-1])))
+        start = time.monotonic()
+        time.sleep(BEFORE_SECONDS)
+        inlined.append(time.monotonic())
         inline.wanted = folders[number % 2]
-        time.sleep(2.0)
-        theirs.append(max(gaps.between(start, time.monotonic())))
-        lost["inline"] += drops(agent) - before
+        time.sleep(AFTER_SECONDS + 1.0)
+        phases["inline"].append((start, time.monotonic()))
+        found["inline"].append(max(gaps.between(*phases["inline"][-1])))
     stop.set()
     loop.join(5.0)
     models.close()
     agent.close()
-    p99 = sorted(quiet)[int(0.99 * len(quiet))]
-    return {
-        "no_swap_gap_p50_ms": 1000 * statistics.median(quiet),
+    p99 = sorted(found["quiet"])[int(0.99 * len(found["quiet"]))]
+    figures: dict[str, Any] = {
+        "no_swap_gap_p50_ms": 1000 * statistics.median(found["quiet"]),
         "no_swap_gap_p99_ms": 1000 * p99,
-        "no_swap_gap_longest_ms": 1000 * max(quiet_longest),
-        "swap_gap_longest_ms": 1000 * max(ours),
-        "swap_gap_longest_median_ms": 1000 * statistics.median(ours),
-        "swap_gap_over_no_swap_p99": max(ours) / p99,
-        "inline_gap_longest_ms": 1000 * max(theirs),
-        "inline_gap_longest_median_ms": 1000 * statistics.median(theirs),
-        "inline_gap_over_no_swap_p99": max(theirs) / p99,
-        "frames_lost_no_swap": lost["quiet"],
-        "frames_lost_swap": lost["updater"],
-        "frames_lost_inline": lost["inline"],
-        "swaps": rounds,
+        "no_swap_gap_longest_ms": 1000 * max(found["quiet_longest"]),
+    }
+    for key, phase in (("swap", "updater"), ("inline", "inline")):
+        figures |= {
+            f"{key}_gap_longest_ms": 1000 * max(found[phase]),
+            f"{key}_gap_longest_median_ms": 1000 * statistics.median(found[phase]),
+            f"{key}_gap_over_no_swap_p99": max(found[phase]) / p99,
+        }
+    return figures | lost_frames(losses, phases, live.swapped, inlined) | {"swaps": rounds}
+
+
+def lost_frames(
+    losses: Losses, phases: dict[str, list[tuple[float, float]]], swapped: list[float], inlined: list[float]
+) -> dict[str, Any]:
+    """Frames lost around the swaps, in as many windows without one, and by the minute."""
+    length = BEFORE_SECONDS + AFTER_SECONDS
+    calm = [
+        (start + length * number, start + length * (number + 1))
+        for start, end in phases["quiet"]
+        for number in range(int((end - start) / length))
+    ]
+    lost = {name: sum(losses.between(*window) for window in windows) for name, windows in phases.items()}
+    minutes = {name: sum(end - start for start, end in windows) / 60 for name, windows in phases.items()}
+
+    def around(moments: list[float]) -> int:
+        return sum(losses.between(moment - BEFORE_SECONDS, moment + AFTER_SECONDS) for moment in moments)
+
+    return {
+        "loss_window_seconds": length,
+        "frames_lost_swap": around(swapped),
+        "frames_lost_no_swap": sum(losses.between(*window) for window in calm) * len(swapped) / len(calm),
+        "frames_lost_inline": around(inlined),
+        "frames_lost_by_minute_no_swap": lost["quiet"] / minutes["quiet"],
+        "frames_lost_by_minute_update": lost["updater"] / minutes["updater"],
     }
 
 
@@ -281,8 +342,7 @@ def main() -> int:
     if options.json:
         print(json.dumps(figures))
     else:
-        for key, value in figures.items():
-            print(f"{key:32} {value:.4g}" if isinstance(value, float) else f"{key:32} {value}")
+        print("\n".join(f"{key:32} {value:.4g}" for key, value in figures.items() if key != "machine"))
     return 0
 
 
