@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from helmet_agent.config import AgentConfig
+    from helmet_agent.ports import Clock
 
 TIMEOUT_SECONDS = 10.0
 CLOCK_SECONDS = 30.0
@@ -28,6 +29,9 @@ CLOCK_SECONDS = 30.0
 EXPIRES_SOON_DAYS = 30.0
 BUILT_SECONDS = 1_767_225_600.0
 """The first moment of 2026: a clock before it was never set."""
+
+MOST_AHEAD_SECONDS = 20 * 365.25 * 86400.0
+"""A clock that is ahead by more than this program will be used was set wrong."""
 
 _SECONDS_PER_DAY = 86400.0
 
@@ -72,7 +76,7 @@ def authority(config: AgentConfig) -> Iterator[Finding]:
         yield Finding("ca", OK, f"{path}: good for {days:.0f} days")
 
 
-def line_and_clock(config: AgentConfig) -> Iterator[Finding]:
+def line_and_clock(config: AgentConfig, clock: Clock) -> Iterator[Finding]:
     """The way to the hub step by step, up to the first that fails; then the clock against the hub's."""
     there: float | None = None
     if config.hub.url is None:
@@ -85,7 +89,7 @@ def line_and_clock(config: AgentConfig) -> Iterator[Finding]:
         if reached:
             finding, there = _authorised(config)
             yield finding
-    yield _clock(there)
+    yield _clock(clock.now(), there)
 
 
 def _line(config: AgentConfig) -> Iterator[Finding]:
@@ -134,10 +138,9 @@ def _authorised(config: AgentConfig) -> tuple[Finding, float | None]:
     return Finding("hub auth", OK, "the hub accepts this node's token"), there
 
 
-def _clock(there: float | None) -> Finding:
-    here = time.time()
+def _clock(here: float, there: float | None) -> Finding:
     advice = "set it: `timedatectl set-ntp true`, or chrony"
-    if here < BUILT_SECONDS:
+    if not BUILT_SECONDS <= here < BUILT_SECONDS + MOST_AHEAD_SECONDS:
         return Finding("clock", FAILED, f"it says {time.strftime('%Y-%m-%d', time.gmtime(here))}; {advice}")
     if there is None:
         return Finding("clock", OK, "plausible; compared with nobody's")

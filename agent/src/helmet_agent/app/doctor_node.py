@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from helmet_agent.ports import FrameSource
 
 LEAST_FREE_BYTES = 64 << 20
+LEAST_FREE_FILES = 1000
 LEAST_MEMORY_BYTES = 192 << 20
 """The agent with one camera of 720 lines takes about 150 MiB."""
 
@@ -55,6 +56,15 @@ def permissions(config: AgentConfig) -> Iterator[Finding]:
 def disk(config: AgentConfig) -> Iterator[Finding]:
     """Whether the disk has room for what the quotas promise."""
     folder = _nearest(config.node.data_dir)
+    facts = os.statvfs(folder)
+    if facts.f_flag & os.ST_RDONLY:
+        mend = "the kernel's log says why (`dmesg`); after a check of the disk: `mount -o remount,rw`"
+        yield Finding("disk", FAILED, f"{folder}: is mounted read-only; {mend}")
+        return
+    if facts.f_files and facts.f_favail < LEAST_FREE_FILES:
+        found = f"{folder}: room for {facts.f_favail} more files, of {facts.f_files} (inodes)"
+        yield Finding("disk", FAILED, f"{found}; remove small files, or make the file system anew with more inodes")
+        return
     free = shutil.disk_usage(folder).free
     promised = config.spool.quota + config.events.quota + config.events.snapshot_quota
     left = max(0, promised - _used(config.node.data_dir))
@@ -70,12 +80,18 @@ def disk(config: AgentConfig) -> Iterator[Finding]:
 def memory(config: AgentConfig) -> Iterator[Finding]:
     """Whether the lowest memory limit leaves room to work."""
     reading = MemoryReader().read()
+    need = int(LEAST_MEMORY_BYTES / config.memory.soft_fraction)
+    for group in reading.groups:
+        if group.limit_bytes is not None and group.limit_bytes < need:
+            found = f"the control group {group.path} allows {format_bytes(group.limit_bytes)}"
+            mend = f"raise the unit's MemoryMax= or the container's limit to {format_bytes(need)} or more"
+            yield Finding("cgroup", FAILED, f"{found}; {mend}")
     limits = [limit for limit in (config.memory.limit, reading.group_limit_bytes) if limit is not None]
     limit = min([reading.physical_bytes, *limits])
     found = f"the lowest limit is {format_bytes(limit)}"
-    if limit * config.memory.soft_fraction < LEAST_MEMORY_BYTES:
-        need = format_bytes(int(LEAST_MEMORY_BYTES / config.memory.soft_fraction))
-        yield Finding("memory", FAILED, f"{found}; raise memory.limit or the unit's MemoryMax= to {need} or more")
+    if min(config.memory.limit or need, reading.physical_bytes) < need:
+        where = "memory.limit in the configuration" if reading.physical_bytes >= need else "the machine's memory"
+        yield Finding("memory", FAILED, f"{found}; raise {where} to {format_bytes(need)} or more")
     elif (pressure := tightest(reading, config.memory.limit)).share >= config.memory.soft_fraction:
         yield Finding("memory", WARNING, f"{found} and {pressure.share:.0%} of it is used; the agent will shed work")
     else:
@@ -124,6 +140,8 @@ def _writable(folder: Path) -> Finding:
     nearest = _nearest(folder)
     if not nearest.is_dir():
         return Finding("permissions", FAILED, f"{nearest}: is no folder; correct the path in the configuration")
+    if os.statvfs(nearest).f_flag & os.ST_RDONLY:
+        return Finding("permissions", SKIPPED, f"{nearest}: on a read-only file system, see disk")
     if not os.access(nearest, os.W_OK | os.X_OK):
         return Finding(
             "permissions",

@@ -13,6 +13,7 @@ from helmet_agent.errors import EXIT_FAILED, EXIT_OK, EXIT_USAGE, AgentError
 from helmet_cloud.cli.backup import backup, restore
 from helmet_cloud.cli.channel import channel
 from helmet_cloud.cli.check_config import check_config
+from helmet_cloud.cli.doctor import doctor
 from helmet_cloud.cli.evaluate import evaluate
 from helmet_cloud.cli.examples import examples
 from helmet_cloud.cli.init import init
@@ -20,6 +21,7 @@ from helmet_cloud.cli.jobs import jobs
 from helmet_cloud.cli.labels import labels
 from helmet_cloud.cli.models import models
 from helmet_cloud.cli.nodes import nodes
+from helmet_cloud.cli.sedna_rounds import import_sedna
 from helmet_cloud.cli.serve import serve
 from helmet_cloud.cli.training import export, train
 from helmet_cloud.cli.version import version
@@ -37,6 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(labels, name="labels")
+models.command("import-sedna")(import_sedna)
 app.add_typer(models, name="models")
 app.add_typer(nodes, name="nodes")
 app.add_typer(examples, name="examples")
@@ -45,6 +48,7 @@ app.add_typer(channel, name="channel")
 app.command()(init)
 app.command()(serve)
 app.command()(check_config)
+app.command()(doctor)
 app.command()(backup)
 app.command()(restore)
 app.command()(evaluate)
