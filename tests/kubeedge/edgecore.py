@@ -218,7 +218,9 @@ def remember(config: dict[str, Any], version: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with sqlite3.connect(path) as database:
         database.execute("create table if not exists meta (key text primary key, value text)")
-        database.execute("insert or replace into meta values ('version', ?)", (version,))
+        # A newer program brings its database forward, and no older one takes it back.
+        newest = "on conflict (key) do update set value = max(value, excluded.value)"
+        database.execute(f"insert into meta values ('version', ?) {newest}", (version,))
 
 
 def connected(config: dict[str, Any], version: str) -> NoReturn:
