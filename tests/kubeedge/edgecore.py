@@ -219,8 +219,10 @@ def remember(config: dict[str, Any], version: str) -> None:
     with sqlite3.connect(path) as database:
         database.execute("create table if not exists meta (key text primary key, value text)")
         # A newer program brings its database forward, and no older one takes it back.
-        newest = "on conflict (key) do update set value = max(value, excluded.value)"
-        database.execute(f"insert into meta values ('version', ?) {newest}", (version,))
+        database.execute(
+            "insert into meta values ('version', ?) on conflict (key) do update set value = max(value, excluded.value)",
+            (version,),
+        )
 
 
 def connected(config: dict[str, Any], version: str) -> NoReturn:
