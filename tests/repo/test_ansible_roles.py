@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import re
 import subprocess
@@ -224,6 +225,42 @@ def test_a_misspelt_variable_is_refused_before_anything_is_touched(tmp_path: Pat
     assert refused.returncode != 0
     assert "did you mean edge_agent_memory_limit?" in refused.stdout + refused.stderr
     assert not (tmp_path / "node").exists()
+
+
+BARE = {
+    "site.yml": (
+        "+[model]",
+        ("Make the folders of the data", "Place the clips", "Make the release's folder", "Switch to the release"),
+    ),
+    "playbooks/deploy-hub.yml": (
+        '+listen = "127.0.0.1:8443"',
+        (
+            "Make the folders of the data",
+            "Make the release's folder",
+            "Write the hub's settings",
+            "Switch to the release",
+        ),
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("playbook", BARE)
+def test_a_check_run_on_a_bare_machine_names_what_it_would_do_and_does_nothing(playbook: str, tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    values = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    values |= {"edge_node_root": str(place), "helmet_hub_root": str(place)}
+    values |= {"edge_node_manage_packages": False, "helmet_hub_manage_packages": False}
+    group = "hubs" if "hub" in playbook else "edge_nodes"
+    (tmp_path / "hosts.json").write_text(json.dumps({group: {"hosts": {"bare": values}}}))
+    done = ansible("-i", str(tmp_path / "hosts.json"), playbook, "--check", "--diff")
+    assert done.returncode == 0, done.stdout[-4000:]
+    settings, tasks = BARE[playbook]
+    assert settings in done.stdout
+    for name in tasks:
+        task = done.stdout.partition(f" : {name}] ")[2].partition("\nTASK ")[0]
+        assert re.search(r"^changed: ", task, re.MULTILINE), name
+    assert not place.exists()
 
 
 def test_the_page_of_variables_is_what_the_roles_say() -> None:

@@ -118,6 +118,10 @@ key:
   description: Names the content on the node.
   returned: always
   type: str
+promised:
+  description: Whether the content is not there because this was a check run.
+  returned: always
+  type: bool
 """
 
 import shutil
@@ -149,8 +153,9 @@ def main() -> None:
     try:
         if place.holds(wanted):
             changed = any([_own(module, path) for path in place.files()])  # noqa: C419 - every file, not up to the first
-            module.exit_json(changed=changed, key=wanted.key, needed=False)
+            module.exit_json(changed=changed, key=wanted.key, needed=False, promised=False)
         answer = {"changed": True, "key": wanted.key, "needed": True, "diff": _diff(place, wanted)}
+        answer["promised"] = module.check_mode
         if isinstance(place, Slot):
             place.check_free()
         source = given["src"] if _is_url(given["src"]) else given["transferred"]
