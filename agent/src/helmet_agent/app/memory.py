@@ -50,6 +50,8 @@ def memory_governor(
         period_seconds=settings.check_seconds,
         soft_fraction=settings.soft_fraction,
         hard_fraction=settings.hard_fraction,
+        shed_seconds=settings.shed_seconds,
+        recover_seconds=settings.recover_seconds,
         hysteresis_fraction=min(LEAST_HYSTERESIS, settings.soft_fraction / 2),
     )
 

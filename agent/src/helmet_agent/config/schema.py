@@ -266,6 +266,10 @@ class MemoryConfig:
         kinds.number(0.1, 1), 0.95, "Above this share the agent saves everything and leaves with exit code 75."
     )
     check_seconds: float = key(kinds.seconds(0.1, 60), 2.0, "How often memory is looked at.")
+    shed_seconds: float = key(kinds.seconds(0.1, 3600), 5.0, "Least time between two things that are shed.")
+    recover_seconds: float = key(
+        kinds.seconds(0.1, 3600), 30.0, "How long memory must be free before one of them is taken back."
+    )
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """What cannot be right taken together: (key, message)."""

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 BLOCK = 4096
 MOST_STEPS = 600
-COARSE = 16
+COARSE = 4
 ROOT = Path(sys.argv[1])
 FILLER = ROOT / "filler"
 

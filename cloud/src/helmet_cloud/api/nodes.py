@@ -38,10 +38,10 @@ def nodes_router(database: Database, auth: Auth, now: Callable[[], float] = time
         name: str, request: Request, identity: Annotated[Identity, Depends(auth.require(NODE))]
     ) -> Response:
         """Take what a node says of itself."""
-        body = await read_text_body(request, MAX_REPORT_BYTES)
-        found = parse_report(name, body)
         if not identity.may_act_for(name):
             raise Forbidden(f"the token does not open the node {name}: a node reports for itself")
+        body = await read_text_body(request, MAX_REPORT_BYTES)
+        found = parse_report(name, body)
         await run_in_threadpool(_keep, database, found, now())
         return Response(status_code=204)
 
