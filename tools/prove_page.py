@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from prove_job import BATCH, OLD_IN_BATCH
+
 if TYPE_CHECKING:
     from prove_data import ProofData
 
@@ -38,7 +40,7 @@ def render(found: dict[str, Any], data: ProofData, steps: int) -> str:
     lines = [
         "# Proof: the whole loop on a new site",
         "",
-        "Written by `make prove DATA=DIR PROVE=--write`; not by hand. Ways to train a round are compared",
+        "Written by `make prove DATA=DIR PROVE=--write`. Ways to train a round are compared",
         "[elsewhere](prove-direct.md), without a camera and a hub.",
         "",
         "The new site is sfchd_cctv, cameras of a plant that the bundled model never saw. It is split by scene:",
@@ -56,10 +58,11 @@ def render(found: dict[str, Any], data: ProofData, steps: int) -> str:
         f"3. {found['labelled']} of the {found['shown']} pictures arrived. An example's record says its camera and the",
         "   number of its frame; that number modulo the film's length is the picture, whose labels are imported",
         "   with `helmet-cloud labels import`, once, all or nothing.",
-        "4. The job (the demo's with other numbers, printed) trains with half of each batch old pictures: a Dataset of",
-        f"   {found['old']} pictures that have all their labels, named by `helmet.edge/replay-dataset`. It has about",
-        f"   {steps} steps of 16 pictures: five minutes of training on two idle cores. Then come evaluation, gate with",
-        "   the guard of the shipped regression set, channel, and the hot swap on the node.",
+        f"4. The job (the demo's with other numbers, printed) trains with {OLD_IN_BATCH} old pictures in a batch of",
+        f"   {BATCH}, from a Dataset of {found['old']} that have all their labels (`helmet.edge/replay-dataset`);",
+        "   pictures labelled for heads only cannot be replayed, since Sedna's text cannot say so. It makes about",
+        f"   {steps} steps, five minutes of training on two idle cores. Then come evaluation, gate with the guard of",
+        "   the shipped regression set, channel, and the hot swap on the node.",
         "5. The int8 file that serves on the node in the end is measured below with `helmet-cloud evaluate`.",
         "",
         "## Figures",
