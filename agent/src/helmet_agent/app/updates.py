@@ -19,6 +19,7 @@ from helmet_agent.adapters.probe_process import ProbeProcess
 from helmet_agent.app.models import load_detector, model_folder
 from helmet_agent.app.probe_child import ProbeTask
 from helmet_agent.contract import ContractError, ModelManifest
+from helmet_agent.crash_points import nothing
 from helmet_agent.errors import ConfigError, ManifestError, ModelError, UpdateError
 from helmet_agent.quantities import format_bytes
 from helmet_agent.services.live_model import UpdateRules
@@ -29,7 +30,7 @@ from helmet_agent.services.update_state import Phase
 from helmet_agent.services.updater import Updater
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from helmet_agent.adapters.tuf_feed import TufFeed
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from helmet_agent.config import AgentConfig
     from helmet_agent.config.updates import UpdatesConfig
     from helmet_agent.contract import FileReference
+    from helmet_agent.crash_points import Reach
     from helmet_agent.detector import HelmetDetector
     from helmet_agent.ports import Calendar, Clock, ModelFeed, ModelOffer, ModelProbe
     from helmet_agent.runtime import ModelSlot
@@ -70,17 +72,17 @@ class Models:
         self.store.close()
 
 
-def open_models(config: AgentConfig, clock: Clock, passing: Callable[[str], None] | None = None) -> Models:
+def open_models(config: AgentConfig, clock: Clock, reach: Reach = nothing) -> Models:
     """Opens the folder of models; the configured model is in it afterwards.
 
     Raises:
         StorageError: another process owns the folder, or it cannot be written.
         ManifestError: the configured model's manifest cannot be used.
     """
-    store = ModelStore(models_folder(config))
+    store = ModelStore(models_folder(config), reach=reach)
     try:
         base = _install_base(config, store)
-        return Models(store, UpdateBook(store, base, clock, passing))
+        return Models(store, UpdateBook(store, base, clock, reach))
     except BaseException:
         store.close()
         raise

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from helmet_agent.crash_points import nothing
 from helmet_agent.errors import StorageError
 from helmet_agent.services.update_events import Event, Kind
 from helmet_agent.services.update_journal import replay, sum_line
 from helmet_agent.services.update_state import Phase, UpdateState, after_restart, apply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from helmet_agent.crash_points import Reach
     from helmet_agent.ports import Clock, ModelShelf
     from helmet_agent.services.update_events import ModelRef
 
@@ -31,18 +31,16 @@ class UpdateBook:
         shelf: where journal, pointers and models are.
         base: the model that came with the agent or its configuration; installed.
         clock: time.
-        passing: told the name of each point that a crash could fall on, just before it is passed.
+        reach: told the name of each crash point, just before it is passed.
 
     Raises:
         StorageError: the journal cannot be written.
     """
 
-    def __init__(
-        self, shelf: ModelShelf, base: ModelRef, clock: Clock, passing: Callable[[str], None] | None = None
-    ) -> None:
+    def __init__(self, shelf: ModelShelf, base: ModelRef, clock: Clock, reach: Reach = nothing) -> None:
         self._shelf = shelf
         self._clock = clock
-        self._passing = passing or (lambda _name: None)
+        self._reach = reach
         self.base = base
         lines = shelf.journal()
         self._lines = len(lines)
@@ -109,13 +107,13 @@ class UpdateBook:
 
     def _note(self, event: Event) -> None:
         after = apply(self.state, event)
-        self._passing(f"before {event.kind}")
+        self._reach(f"before {event.kind}")
         self._shelf.append(event.to_json())
         self._lines += 1
         self.state = after
-        self._passing(f"after {event.kind}")
+        self._reach(f"after {event.kind}")
         self._point()
-        self._passing(f"pointed {event.kind}")
+        self._reach(f"pointed {event.kind}")
         if self._lines > LONG_JOURNAL:
             self._sum_up()
 

@@ -1,27 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
 """A node's updater over real files, one life a line of standard input; a life may be told to be killed at a point.
 
-Each line is a JSON object: ``do`` (what the life does after its start), ``crash_at`` (the number of the point at which
-it sends itself SIGKILL, or null). The answer is one line: the points that were passed, and how the life ended.
+Each line is a JSON object: ``do`` (what the life does after its start; ``take`` is an update without its probation),
+``crash_at`` (the number of the point at which it sends itself SIGKILL, or null). The answer is one line: the points
+that were passed, and how the life ended.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import sys
 import traceback
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from helmet_agent.adapters.tuf_feed import Channel, FolderTransport, TufFeed
 from helmet_agent.app.system_clock import SystemClock
 from helmet_agent.app.updates import make_updater, models_folder, open_models
 from helmet_agent.config import load_config
+from helmet_agent.errors import UpdateError
 from helmet_agent.logs import configure_logging
 from helmet_agent.ports import ProbeReport
 from helmet_agent.services.probation import Vitals
 from helmet_agent.services.update_state import Phase
+
+if TYPE_CHECKING:
+    from helmet_agent.services.updater import Updater
 
 
 class Probe:
@@ -71,17 +78,34 @@ class Live:
         return ()
 
 
+def act(updater: Updater, what: str, job: dict) -> None:
+    if what == "update":
+        updater.update()
+        for _ in range(3):
+            if updater.state.phase is Phase.LIVE:
+                updater.watch()
+    elif what == "take":
+        with contextlib.suppress(UpdateError):
+            updater.update()
+    elif what == "unquarantine":
+        updater.unquarantine(job["digest"])
+    elif what == "rollback":
+        updater.roll_back(job["leaving"])
+    elif what == "goodbye":
+        updater.say_goodbye()
+
+
 def live(job: dict, config_file: Path, channel: Path, report: int) -> None:
     points: list[str] = []
 
-    def passing(name: str) -> None:
+    def reach(name: str) -> None:
         os.write(report, f"{name}\n".encode())
         points.append(name)
         if job["crash_at"] is not None and len(points) > job["crash_at"]:
             os.kill(os.getpid(), signal.SIGKILL)
 
     config, clock = load_config(config_file), SystemClock()
-    models = open_models(config, clock, passing)
+    models = open_models(config, clock, reach)
     models.book.begin()
     os.write(report, f"serves {models.book.state.current.key}\n".encode())
     settings = config.updates
@@ -96,15 +120,7 @@ def live(job: dict, config_file: Path, channel: Path, report: int) -> None:
         config, models, Live(job.get("failures", 0)), clock, feed=feed, probe=Probe(job.get("problems", []))
     )
     for what in job["do"]:
-        if what == "update":
-            updater.update()
-            for _ in range(3):
-                if updater.state.phase is Phase.LIVE:
-                    updater.watch()
-        elif what == "rollback":
-            updater.roll_back(job["leaving"])
-        elif what == "goodbye":
-            updater.say_goodbye()
+        act(updater, what, job)
     models.close()
 
 

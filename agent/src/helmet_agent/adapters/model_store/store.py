@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 from helmet_agent.adapters.model_store.journal import JournalFile
 from helmet_agent.adapters.model_store.requests import Requests
 from helmet_agent.contract import ContractError, ModelManifest
+from helmet_agent.crash_points import MODEL_FILES_COPIED, MODEL_FILLED, MODEL_IN_PLACE, MODEL_TAKEN_AWAY, nothing
 from helmet_agent.durable import TEMPORARY_PREFIX, FolderLock, make_folder, reported, write_atomic
 from helmet_agent.errors import StorageError
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from helmet_agent.contract import FileReference
+    from helmet_agent.crash_points import Reach
     from helmet_agent.ports import ModelRequest
 
 MANIFEST_NAME = "manifest.json"
@@ -51,13 +53,15 @@ class ModelStore:
     Args:
         folder: made when it is not there.
         read_only: look beside the process that owns it; nothing is made, mended or locked.
+        reach: told the name of each crash point.
 
     Raises:
         StorageError: another process owns it, or it cannot be written.
     """
 
-    def __init__(self, folder: Path, *, read_only: bool = False) -> None:
+    def __init__(self, folder: Path, *, read_only: bool = False, reach: Reach = nothing) -> None:
         self._folder = folder
+        self._reach = reach
         self._lock: FolderLock | None = None
         if not read_only:
             make_folder(folder)
@@ -214,12 +218,15 @@ class ModelStore:
             for wanted in files_of(manifest):
                 _copy(files[wanted.name], temporary / wanted.name)
                 _check(temporary / wanted.name, wanted, files[wanted.name])
+            self._reach(MODEL_FILES_COPIED)
             write_atomic(temporary / MANIFEST_NAME, content)
+            self._reach(MODEL_FILLED)
             with reported("write", final):
                 if final.exists():
                     final.rename(self._folder / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}")
                 temporary.rename(final)
                 _sync(self._folder)
+            self._reach(MODEL_IN_PLACE)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
@@ -237,6 +244,7 @@ class ModelStore:
                 gone = self._folder / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
                 with reported("remove", self.folder(key)):
                     self.folder(key).rename(gone)
+                    self._reach(MODEL_TAKEN_AWAY)
                     shutil.rmtree(gone)
         downloads = self._folder / "downloads"
         with reported("remove", downloads), contextlib.suppress(FileNotFoundError):

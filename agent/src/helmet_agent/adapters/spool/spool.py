@@ -19,6 +19,14 @@ import structlog
 from helmet_agent.adapters.spool.files import ExampleFiles, Found, on_disk
 from helmet_agent.adapters.spool.index import Candidate, Row, SpoolIndex
 from helmet_agent.contract import ContractError, ExampleRecord
+from helmet_agent.crash_points import (
+    EXAMPLE_COUNTED,
+    EXAMPLE_SENT,
+    EXAMPLE_WRITTEN,
+    EXAMPLES_FOUND,
+    EXAMPLES_UNCOUNTED,
+    nothing,
+)
 from helmet_agent.durable import FolderLock, make_folder, sweep_temporaries
 from helmet_agent.errors import StorageError
 
@@ -27,6 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from helmet_agent.contract import HardExample
+    from helmet_agent.crash_points import Reach
 
 _log = structlog.get_logger(__name__)
 
@@ -82,12 +91,14 @@ class Spool:
         directory: the spool's own folder; created. One process at a time.
         quota_bytes: limit of pictures, records and index together. While an example is being put, its own size may
             come on top.
+        reach: told the name of each crash point.
 
     Raises:
         StorageError: the folder cannot be used, or another process uses it.
     """
 
-    def __init__(self, directory: Path, quota_bytes: int) -> None:
+    def __init__(self, directory: Path, quota_bytes: int, reach: Reach = nothing) -> None:
+        self._reach = reach
         self._directory = directory
         self._quota = quota_bytes
         self._files = ExampleFiles(directory)
@@ -131,11 +142,13 @@ class Spool:
             victims = [candidate.sha256 for candidate in leavers]
             try:
                 self._files.write(example, content)
+                self._reach(EXAMPLE_WRITTEN)
                 freed = self._index.replace([row], victims)
             except StorageError:
                 self._counters["failed"] += 1
                 self._discard([row.sha256])
                 raise
+            self._reach(EXAMPLE_COUNTED)
             self._unremoved.discard(row.sha256)
             self._counters["put"] += 1
             self._count_evicted(leavers)
@@ -171,7 +184,9 @@ class Spool:
     def mark_uploaded(self, sha256: str) -> bool:
         """Notes that the hub has it: it stays as long as there is room, and is the first to go. False: not here."""
         with self._using():
-            return self._index.mark_uploaded(sha256)
+            known = self._index.mark_uploaded(sha256)
+            self._reach(EXAMPLE_SENT)
+            return known
 
     def mark_refused(self, sha256: str, reason: str) -> bool:
         """Notes that the hub does not take it, and why: it is kept, and not pending any more. False: not here."""
@@ -197,6 +212,7 @@ class Spool:
                 self._index.redate(NONSENSE_SECONDS, now)
             old = self._index.older_than(now - retention_days * _SECONDS_PER_DAY)
             self._used -= self._index.remove(old)
+            self._reach(EXAMPLES_UNCOUNTED)
             self._counters["expired"] += len(old)
             if (refused := self._discard({*old, *self._unremoved})) is not None:
                 raise refused
@@ -258,6 +274,7 @@ class Spool:
     def _drop(self, digests: list[str]) -> None:
         """Rows first: should we be killed in between, the next start adopts the files instead of missing them."""
         self._used -= self._index.remove(digests)
+        self._reach(EXAMPLES_UNCOUNTED)
         self._discard(digests)
 
     def _discard(self, digests: Iterable[str]) -> StorageError | None:
@@ -295,6 +312,7 @@ class Spool:
             else:
                 self._counters["damaged" if sha256 in doubtful else "removed_incomplete"] += 1
                 self._discard([sha256])
+        self._reach(EXAMPLES_FOUND)
         self._index.add(adopted)
         noted = {name: self._counters[name] for name in COUNTERS if self._counters[name]}
         if noted:
