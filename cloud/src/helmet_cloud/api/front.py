@@ -86,8 +86,8 @@ class Front:
         answer = _with_headers(counted, (*SAFETY, NOT_KEPT))
         if wait > 0:
             seconds = math.ceil(wait)
-            said = f"too many requests with this token or from this address; try again in {seconds} s"
-            await problem(429, said, {"Retry-After": str(seconds)})(scope, receive, answer)
+            detail = f"too many requests with this token or from this address; try again in {seconds} s"
+            await problem(429, detail, {"Retry-After": str(seconds)})(scope, receive, answer)
             return
         cap = next((cap for beginning, cap in self._caps.items() if path.startswith(beginning)), MAX_BODY_BYTES)
         said = next((value for key, value in scope["headers"] if key == b"content-length"), b"")
