@@ -123,11 +123,13 @@ class HubRefused(HubError):  # noqa: N818 - as above
 
     Attributes:
         for_good: sending it again cannot help; False when the hub's limits may change.
+        certain: nothing that may have happened to the example on its way can be the cause.
     """
 
-    def __init__(self, message: str, *, for_good: bool) -> None:
+    def __init__(self, message: str, *, for_good: bool, certain: bool = False) -> None:
         super().__init__(message)
         self.for_good = for_good
+        self.certain = certain
 
 
 class RestartWanted(AgentError):  # noqa: N818 - a request rather than a fault

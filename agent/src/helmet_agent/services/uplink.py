@@ -9,7 +9,8 @@ after the hub said that it keeps it, so a crash in between sends it again, which
 the hub                           what happens
 ================================  =====================================================================================
 keeps it, or had it               marked as uploaded; the next one at once
-refuses it for good               marked as refused with the reason, kept, never sent again; the next one at once
+refuses it for good               put off for a minute, in case it was changed on its way; refused again for the same
+                                  reason it is marked with it, kept, never sent again; the next one at once
 denies another node's example     the same: the node was renamed while the example waited
 finds it too large for now        put off for an hour; the next one at once
 does not accept the token         everything stops and the health says so; tried again after minutes, since only people
@@ -108,6 +109,7 @@ class Uplink:
         self._hub: Hub | None = None
         self._delivered: str | None = None
         self._put_off: dict[str, float] = {}
+        self._doubted: dict[str, str] = {}
         self._shedding = False
         self._status = UplinkStatus()
         self._thread = threading.Thread(target=self._run, name="uplink", daemon=True)
@@ -196,7 +198,7 @@ class Uplink:
         sha256, seen_by = example.record.sha256, example.record.node
         if isinstance(error, HubDenied) and error.known and seen_by != self._node:
             # From before this node was renamed: its own token does not open another node's examples.
-            error = HubRefused(f"seen by {seen_by}, which this node is not: {error}", for_good=True)
+            error = HubRefused(f"seen by {seen_by}, which this node is not: {error}", for_good=True, certain=True)
         if isinstance(error, HubRefused):
             return self._refused(sha256, error)
         if isinstance(error, HubDenied):
@@ -211,7 +213,13 @@ class Uplink:
 
     def _refused(self, sha256: str, error: HubRefused) -> float:
         self._answered()
-        if error.for_good:
+        if error.for_good and not error.certain and self._doubted.get(sha256) != str(error):
+            if len(self._doubted) >= MOST_PUT_OFF:
+                self._doubted.clear()  # of examples that are long gone
+            self._doubted[sha256] = str(error)
+            crowded = self._later(sha256, SUSPECT_SECONDS)
+        elif error.for_good:
+            self._doubted.pop(sha256, None)
             self._spool.mark_refused(sha256, str(error))
             self._note(refused=self._status.refused + 1)
             crowded = False

@@ -155,11 +155,15 @@ def test_one_example_that_the_hub_refuses_is_kept_with_the_reason_and_holds_nobo
 ) -> None:
     bench = make_bench(make_hub(hub_server))
     wanted = bench.fill(3)
-    hub_server.faults.append(
-        hub_server.fault(answer=hub_server.answer(400, {"detail": "width: expected\n a whole number"}))
-    )
-    bench.drain()
+    refusal = hub_server.fault(answer=hub_server.answer(400, {"detail": "width: expected\n a whole number"}))
+    hub_server.faults.append(refusal)
+    for _ in range(3):
+        bench.uplink.step()
     assert set(hub_server.kept) == set(wanted[:2])
+    assert bench.spool.stats().pending == 1
+    hub_server.faults.append(refusal)
+    bench.drain()
+    assert not hub_server.faults, "it was tried once more after the others, in case it was changed on its way"
     ((sha256, reason),) = bench.spool.refused(9)
     assert (sha256, reason) == (wanted[2], "answered 400: width: expected  a whole number")
     assert bench.spool.open(sha256) is not None

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 PART, PART_ETAG = ".part", ".etag"
 MOST_CUTS = 1000
-"""So many cuts in one go are sat out, as long as each connection brings something."""
+WORTH_BYTES = 16 << 10
+"""A cut is sat out, up to so many in one go, when its connection brought so much; else the next poll goes on."""
 
 
 class Download:
@@ -64,7 +65,7 @@ class Download:
             except MissingError:
                 raise
             except UpdateError:
-                if self._have() <= before or self._cancelled.is_set():
+                if self._have() < before + WORTH_BYTES or self._cancelled.is_set():
                     raise
         self._finish()
 

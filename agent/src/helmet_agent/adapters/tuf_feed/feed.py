@@ -118,8 +118,9 @@ class TufFeed:
         Download(self._transport, _place(path, target), target, into, self._cancelled).run()
 
     def cancel(self) -> None:
-        """Ends a download soon; what came is kept."""
+        """Ends whatever is being read at once, and for good; what came of a download is kept."""
         self._cancelled.set()
+        self._transport.cancel()
 
     def close(self) -> None:
         """Lets go of the connection."""

@@ -12,6 +12,7 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 
 from helmet_agent import __version__
+from helmet_agent.adapters.tuf_feed.line import Line
 from helmet_agent.errors import ConfigError, UpdateError
 
 if TYPE_CHECKING:
@@ -63,6 +64,9 @@ class Transport(Protocol):
             MissingError: there is none. UpdateError: it cannot be had now.
         """
 
+    def cancel(self) -> None:
+        """Ends what is being read, soon and for good; from any thread."""
+
     def close(self) -> None:
         """Lets go of connections."""
 
@@ -73,7 +77,7 @@ class HttpTransport:
     Args:
         url: the channel's address.
         ca_file: certificates to trust instead of the system's; None: the system's.
-        timeout_seconds: for connecting, and for each wait for bytes.
+        timeout_seconds: for connecting, for each wait for bytes, and for the head of an answer.
         proxy: an HTTP proxy's address.
         clock_in_doubt: whether the dates of certificates say nothing now. Authority and name still have to be right,
             and what is read is signed.
@@ -91,6 +95,7 @@ class HttpTransport:
         clock_in_doubt: Callable[[], bool] = lambda: False,
     ) -> None:
         self._base = url if url.endswith("/") else f"{url}/"
+        self._line = Line(timeout_seconds)
         self._trust = _trust(ca_file) if self._base.startswith("https:") else None
         self._clock_in_doubt = clock_in_doubt
         # The proxy variables of whoever started the agent must not decide where a node gets its models from.
@@ -128,9 +133,13 @@ class HttpTransport:
                     yield Body(iter(()), start=0, etag=None)
                 else:
                     # Not in chunks of our own size: what came of the last one would be lost with a cut.
-                    yield Body(answer.iter_raw(), _first_byte(answer, start, url), etag)
+                    yield Body(self._line.steady(answer.iter_raw(), url), _first_byte(answer, start, url), etag)
         except httpx.HTTPError as error:
-            raise UpdateError(f"{url}: {_reason(error)}") from error
+            raise UpdateError(f"{url}: {self._why(error)}") from error
+
+    def cancel(self) -> None:
+        """See ``Transport``."""
+        self._line.end()
 
     def close(self) -> None:
         """Lets go of the connection."""
@@ -144,7 +153,9 @@ class HttpTransport:
     @contextlib.contextmanager
     def _following(self, url: str, headers: dict[str, str]) -> Iterator[httpx.Response]:
         for _ in range(MAX_REDIRECTS + 1):
-            with self._client.stream("GET", url, headers=headers) as answer:
+            if self._line.ended:
+                raise UpdateError(f"{url}: called off")
+            with self._asking(url, headers) as answer:
                 if not answer.has_redirect_location:
                     if answer.status_code in (httpx.codes.NOT_FOUND, httpx.codes.FORBIDDEN, httpx.codes.GONE):
                         raise MissingError(f"{url}: answered {answer.status_code}, no such file in the channel")
@@ -157,6 +168,23 @@ class HttpTransport:
                 raise UpdateError(f"{url}: is redirected to another host, which is not followed; correct channel_url")
             url = target
         raise UpdateError(f"{url}: redirected more than {MAX_REDIRECTS} times; correct channel_url")
+
+    def _why(self, error: httpx.HTTPError) -> str:
+        if self._line.ended:
+            return "called off"
+        return "no answer in time" if self._line.was_cut else _reason(error)
+
+    @contextlib.contextmanager
+    def _asking(self, url: str, headers: dict[str, str]) -> Iterator[httpx.Response]:
+        """One answer, whose head came in time."""
+        asked = self._client.build_request("GET", url, headers=headers, extensions={"trace": self._line.trace})
+        with self._line.deadline() as timer:
+            answer = self._client.send(asked, stream=True)
+            timer.cancel()
+        try:
+            yield answer
+        finally:
+            answer.close()
 
 
 class FolderTransport:
@@ -185,6 +213,9 @@ class FolderTransport:
             raise MissingError(f"{place}: not in the bundle") from error
         except OSError as error:
             raise UpdateError(f"{place}: cannot be read: {error.strerror}") from error
+
+    def cancel(self) -> None:
+        """Nothing here waits for anybody."""
 
     def close(self) -> None:
         """Nothing to let go of."""
