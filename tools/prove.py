@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import prove_data
 import prove_page
-from prove_job import OLD_DATASET, OLD_MANIFEST, OLD_URL, STEPS, job_text
+from prove_job import OLD_DATASET, OLD_IN_BATCH, OLD_MANIFEST, OLD_URL, STEPS, job_text
 from prove_site import SiteLabeller, make_cameras
 from rich.console import Console
 
@@ -124,6 +124,7 @@ class Proof:
             "shown": labeller.shown,
             "labelled": labeller.labelled,
             "old": len(self._data.old),
+            "old_in_batch": OLD_IN_BATCH,
             "mining": drops,
             "words": words,
             "seconds": {name: round(seconds) for name, seconds in stages.items()},
@@ -208,7 +209,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.write:
         write_atomic(PAGE, page.encode(), mode=0o644)
         console.print(f"wrote {PAGE}")
-    return 0 if prove_page.reached(found) else 1
+    return 1 if prove_page.missed(found) else 0
 
 
 if __name__ == "__main__":

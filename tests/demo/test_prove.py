@@ -184,14 +184,16 @@ def test_the_agent_takes_the_mining_section(tmp_path: Path) -> None:
 def outcome(site: float, old: float, *, passed: bool = True) -> dict[str, Any]:
     base = {part: {"map50": 0.5} for part in prove_page.NEW_PARTS | prove_page.OLD_PARTS}
     new = base | {"held_back": {"map50": 0.5 + site}, "fixture": {"map50": 0.5 - old}}
-    return {"outcome": {"passed": passed}, "figures": {"base": base, "new": new}}
+    return {"outcome": {"passed": passed, "words": "refused"}, "figures": {"base": base, "new": new}}
 
 
 def test_what_was_aimed_at_is_judged_part_by_part() -> None:
-    assert prove_page.reached(outcome(0.101, 0.014))
-    assert not prove_page.reached(outcome(0.099, 0.0))
-    assert not prove_page.reached(outcome(0.3, 0.016)), "one old data set lost too much"
-    assert not prove_page.reached(outcome(0.3, 0.0, passed=False)), "the round did not pass"
+    assert prove_page.missed(outcome(0.101, 0.014)) == []
+    (site,) = prove_page.missed(outcome(0.099, 0.0))
+    assert site == "new site, held back: +0.0990, at least +0.1 was wanted"
+    (old,) = prove_page.missed(outcome(0.3, 0.016))
+    assert old.startswith("clean_ccby_fixture: -0.0160")
+    assert prove_page.missed(outcome(0.3, 0.0, passed=False)) == ["the round did not pass: refused"]
 
 
 @pytest.mark.slow
