@@ -144,9 +144,9 @@ class SwappedModel:
         outputs = before.detector.run(prepared)
         seconds = time.monotonic() - started
         found = before.detector.decode(outputs, prepared.transform)
-        live = self._slot.current.manifest.model.sha256
-        shown = len(latest.report.detections) if latest.report.model == live else None
-        return Opinion(len(found), seconds, shown)
+        if latest.report.model != self._slot.current.manifest.model.sha256:
+            return Opinion(len(found), seconds)
+        return Opinion(len(found), seconds, len(latest.report.detections), latest.inference_seconds)
 
     def golden_problems(self) -> Sequence[str]:
         """What is wrong with what the serving model makes of its golden frames now; empty when nothing is."""

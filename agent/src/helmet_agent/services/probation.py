@@ -7,6 +7,7 @@ by the past: the model before it, which is still loaded, is asked about some of 
 
 from __future__ import annotations
 
+import statistics
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -56,11 +57,13 @@ class Opinion:
         detections: objects shown.
         seconds: time in the network.
         shown: objects that the live model showed on the same frame; None: it did not look at that frame.
+        live_seconds: what the live model took for it; None: as above.
     """
 
     detections: int
     seconds: float
     shown: int | None = None
+    live_seconds: float | None = None
 
 
 class Outcome(Enum):
@@ -138,8 +141,16 @@ class Probation:
 
     def _slow(self, mean_seconds: float) -> bool:
         # The old model's runs come one at a time from another thread, cold: if anything this favours the new one.
-        old = sum(opinion.seconds for opinion in self.opinions) / len(self.opinions)
-        if mean_seconds <= old * self.max_latency_ratio + ROOM_SECONDS:
+        pairs = [(one.live_seconds, one.seconds) for one in self.opinions if one.live_seconds is not None]
+        if len(pairs) >= MIN_OPINIONS:
+            # Only the same frames: a machine that becomes busy after the last opinion must not count against the new
+            # one. Medians, since a busy machine makes single runs of either wait.
+            new = statistics.median(live for live, _ in pairs)
+            old = statistics.median(seconds for _, seconds in pairs)
+        else:
+            new = mean_seconds
+            old = sum(opinion.seconds for opinion in self.opinions) / len(self.opinions)
+        if new <= old * self.max_latency_ratio + ROOM_SECONDS:
             return False
-        self.reason = f"takes {1000 * mean_seconds:.1f} ms a frame where the model before it takes {1000 * old:.1f}"
+        self.reason = f"takes {1000 * new:.1f} ms a frame where the model before it takes {1000 * old:.1f}"
         return True
