@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from helmet_agent.adapters.litert import load_manifest
 from helmet_agent.errors import UsageError
 from helmet_cloud.evaluation import NothingToMeasure, evaluate
 from helmet_cloud.labels import LABELS
-from helmet_cloud.workers.models import model_folder
+from helmet_cloud.workers.models import served_folder
 from helmet_cloud.workers.parameters import Parameters, optional_path, read_parameters, required_path
 from helmet_cloud.workers.program import run_worker
 from helmet_cloud.workers.samples import read_samples
+from helmet_cloud.workers.sedna_form import eval_results, under_sedna
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -66,6 +69,12 @@ def measure(
 
 
 def work(environment: Mapping[str, str], reporter: Reporter) -> list[dict[str, Any]]:
+    """See ``_work``; packages are taken apart in a folder that is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="helmet-eval-") as folder:
+        return _work(environment, reporter, Path(folder))
+
+
+def _work(environment: Mapping[str, str], reporter: Reporter, unpacked: Path) -> list[dict[str, Any]]:
     """Measures every model; returns Sedna's results, in the order of ``MODEL_URLS``.
 
     Raises:
@@ -76,19 +85,22 @@ def work(environment: Mapping[str, str], reporter: Reporter) -> list[dict[str, A
     if not urls:
         raise UsageError("MODEL_URLS: expected new;old")
     labels = [name for name in parameters.class_names if name in LABELS]
-    test = read_samples(required_path(environment, "TEST_DATASET_URL"), parameters, say)
+    original = optional_path(environment, "ORIGINAL_DATASET_URL") if under_sedna(environment) else None
+    test = read_samples(required_path(environment, "TEST_DATASET_URL"), parameters, say, original)
     guarded = optional_path(environment, "HELMET_REGRESSION_URL")
     regression = read_samples(guarded, Parameters(), say) if guarded is not None else []
     results = []
+    digests = []
     for index, url in enumerate(urls):
-        folder = model_folder(Path(url.strip()))
+        folder = served_folder(Path(url.strip()), unpacked)
+        digests.append(load_manifest(folder).model.sha256)
         stage = ("new model", "old model")[index] if index < 2 else f"model {index}"  # noqa: PLR2004 - new and old
         metrics: dict[str, Any] = dict(measure(folder, test, labels, reporter, stage))
         if regression:
             metrics["regression"] = measure(folder, regression, labels, reporter, f"{stage}, regression set")
         metrics |= {"labels": labels, "samples": len(test)}
         results.append({"format": "tflite", "url": url.strip(), "metrics": metrics})
-    return results
+    return eval_results(results, environment, digests, say) if under_sedna(environment) else results
 
 
 def main() -> int:

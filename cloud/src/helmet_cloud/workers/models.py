@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from helmet_agent.adapters.litert import load_manifest
+from helmet_agent.adapters.sedna_feed import is_package, unpack
 from helmet_agent.errors import ModelError
 
 if TYPE_CHECKING:
@@ -26,6 +27,24 @@ def model_folder(url: Path) -> Path:
     folder = url if url.is_dir() else url.parent
     if not folder.is_dir():
         raise ModelError(f"no model there: {url}")
+    return folder
+
+
+def served_folder(url: Path, unpacked: Path) -> Path:
+    """The folder of a model to serve; a package, which is what Sedna copies around, is taken apart first.
+
+    Args:
+        url: as ``model_folder``.
+        unpacked: a folder for packages.
+
+    Raises:
+        ModelError: there is no such model. UpdateError: the package cannot be right.
+    """
+    if not is_package(url):
+        return model_folder(url)
+    folder = unpacked / str(len(list(unpacked.iterdir())))
+    folder.mkdir()
+    unpack(url, folder)
     return folder
 
 

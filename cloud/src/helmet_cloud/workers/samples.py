@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from helmet_agent.errors import UsageError
-from helmet_cloud.core.split import group_of, side_of
+from helmet_cloud.core.split import side_of
 from helmet_cloud.labels import ClassMap, read_coco, read_sedna
+from helmet_cloud.workers.groups import groups_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,10 +25,19 @@ LEAST_VALIDATED = 4
 """Pictures: with fewer than so many to choose by, thresholds stay those of the model before."""
 
 
-def read_samples(path: Path, parameters: Parameters, say: Callable[[str], None]) -> list[LabelledPicture]:
+def read_samples(
+    path: Path, parameters: Parameters, say: Callable[[str], None], original: Path | None = None
+) -> list[LabelledPicture]:
     """Reads Sedna's txt, or COCO where the name ends in ``.json`` (which says by picture what it is complete for).
 
     What cannot be right is told and left out.
+
+    Args:
+        path: the file.
+        parameters: of the worker.
+        say: a line for the log.
+        original: the Dataset's own file. Sedna copies lines of it elsewhere without their folder, so relative pictures
+            lie beside this one. (The hub writes absolute paths.)
 
     Raises:
         UsageError: not one picture is left.
@@ -37,7 +47,8 @@ def read_samples(path: Path, parameters: Parameters, say: Callable[[str], None])
     if path.suffix == ".json":
         found = read_coco(path, ClassMap(), complete=parameters.complete)
     else:
-        found = read_sedna(path, classes, complete=parameters.complete, anywhere=True)
+        root = path.parent if original is None else original.parent
+        found = read_sedna(path, classes, complete=parameters.complete, root=root, anywhere=True)
     for problem in found.problems:
         say(f"left out: {problem}")
     if not found.pictures:
@@ -49,11 +60,10 @@ def set_aside(pictures: Sequence[LabelledPicture]) -> tuple[list[LabelledPicture
     """What trains and what chooses thresholds, by groups of neighbours, stable from round to round."""
     trained: list[LabelledPicture] = []
     kept: list[LabelledPicture] = []
-    for picture in pictures:
-        # the hub links pictures by digest; the name that tells neighbours is the target's. The word in front makes this
-        # another hash than the one that split training from evaluation: else every group would lie on one side here
-        group = f"thresholds\n{group_of(picture.path.resolve().name, None)}"
-        (trained if side_of(group, TRAINED_SHARE) == "train" else kept).append(picture)
+    for picture, group in zip(pictures, groups_of(picture.path for picture in pictures), strict=True):
+        # The word in front makes this another hash than the one that split training from evaluation: else every group
+        # would lie on one side here
+        (trained if side_of(f"thresholds\n{group}", TRAINED_SHARE) == "train" else kept).append(picture)
     if not trained or len(kept) < LEAST_VALIDATED:
         return list(pictures), []
     return trained, kept

@@ -23,6 +23,7 @@ from helmet_cloud.workers.models import base_model
 from helmet_cloud.workers.parameters import Parameters, optional_path, read_parameters, required_path
 from helmet_cloud.workers.program import Interrupted, run_worker
 from helmet_cloud.workers.samples import read_samples, set_aside, without_unmarked
+from helmet_cloud.workers.sedna_form import train_results, under_sedna
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,7 +79,8 @@ def read_round(environment: Mapping[str, str], parameters: Parameters) -> Round:
         AgentError: something is missing or cannot be right.
     """
     weights, manifest = base_model(required_path(environment, "BASE_MODEL_URL"))
-    given = read_samples(required_path(environment, "TRAIN_DATASET_URL"), parameters, say)
+    original = optional_path(environment, "ORIGINAL_DATASET_URL") if under_sedna(environment) else None
+    given = read_samples(required_path(environment, "TRAIN_DATASET_URL"), parameters, say, original)
     digest = dataset_digest(given)
     replay = optional_path(environment, "HELMET_REPLAY_URL") if parameters.replay_share else None
     kept = read_samples(replay, parameters, say) if replay is not None and replay.stat().st_size else []
@@ -183,7 +185,8 @@ def work(environment: Mapping[str, str], reporter: Reporter) -> list[dict[str, A
     metrics = {"steps": result.step, "seconds": round(result.seconds, 1)}
     if result.loss is not None:
         metrics["loss"] = round(result.loss, 4)
-    return [{"format": "tflite", "url": str(folder), "metrics": metrics}]
+    results = [{"format": "tflite", "url": str(folder), "metrics": metrics}]
+    return train_results(results, environment) if under_sedna(environment) else results
 
 
 def main() -> int:
