@@ -21,6 +21,7 @@ from helmet_cloud.cli.jobs import jobs
 from helmet_cloud.cli.labels import labels
 from helmet_cloud.cli.models import models
 from helmet_cloud.cli.nodes import nodes
+from helmet_cloud.cli.sedna_rounds import import_sedna
 from helmet_cloud.cli.serve import serve
 from helmet_cloud.cli.training import export, train
 from helmet_cloud.cli.version import version
@@ -38,6 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(labels, name="labels")
+models.command("import-sedna")(import_sedna)
 app.add_typer(models, name="models")
 app.add_typer(nodes, name="nodes")
 app.add_typer(examples, name="examples")
