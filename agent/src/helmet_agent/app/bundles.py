@@ -53,10 +53,16 @@ def unpack(bundle: Path, into: Path) -> None:
 
 
 def _inside(name: PurePosixPath) -> PurePosixPath | None:
-    """The part of a path from ``metadata`` or ``targets`` on; None for everything else."""
+    """The part of a path from ``metadata`` or ``targets`` on; None for everything else.
+
+    Raises:
+        UsageError: it leads out of the bundle, which no bundle of ours does.
+    """
+    if name.is_absolute() or ".." in name.parts:
+        raise UsageError(f"the bundle holds {str(name)!r}, a path that leads out of it: refused; get another bundle")
     parts = [part for part in name.parts if part != "."]
     start = next((at for at, part in enumerate(parts[:2]) if part in PARTS), None)
-    if start is None or ".." in parts or len(parts) - start < 2:  # noqa: PLR2004 - a folder and a file
+    if start is None or len(parts) - start < 2:  # noqa: PLR2004 - a folder and a file
         return None
     return PurePosixPath(*parts[start:])
 

@@ -12,6 +12,7 @@ import contextlib
 import ctypes
 import json
 import os
+import platform
 import resource
 import signal
 import statistics
@@ -22,6 +23,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from helmet_agent.detector import HelmetDetector
     from helmet_agent.ports import BgrImage
 
@@ -60,7 +63,7 @@ def main(arguments: list[str]) -> int:
     """Runs one task and prints its report."""
     task = ProbeTask(**json.loads(arguments[0]))
     _be_modest(task.cpu_seconds)
-    from helmet_agent.adapters.litert import load_model  # noqa: PLC0415 - loads everything, after the modesty
+    from helmet_agent.adapters.litert import load_manifest, load_model  # noqa: PLC0415 - loads everything, after the modesty
     from helmet_agent.detector import HelmetDetector, probe  # noqa: PLC0415 - as above
     from helmet_agent.errors import AgentError  # noqa: PLC0415 - as above
 
@@ -70,6 +73,7 @@ def main(arguments: list[str]) -> int:
     limit = _data_bytes() + task.allowance_bytes
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     try:
+        report["problems"] += _elsewhere(load_manifest(folder).devices)
         candidate = HelmetDetector(load_model(folder))
         _say(stage="golden frames")
         report["problems"] += probe(candidate, folder)
@@ -117,6 +121,12 @@ def _data_bytes() -> int:
 
 def _peak_bytes() -> int:
     return _status_bytes("VmHWM")
+
+
+def _elsewhere(devices: Sequence[str]) -> list[str]:
+    if not devices or platform.machine() in devices:
+        return []
+    return [f"made for {', '.join(devices)}, this machine is {platform.machine()}"]
 
 
 def _too_big(peak: int, candidate: HelmetDetector, limit: int | None) -> list[str]:

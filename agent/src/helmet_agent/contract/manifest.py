@@ -147,6 +147,7 @@ class ModelManifest:
         dataset: digest of the data-set version it was trained on, if it is known.
         report: figures of the evaluation that let it out; free form.
         delivery: how nodes take it.
+        devices: machine types that it was made for, as ``uname -m`` says them; empty: any.
     """
 
     name: str
@@ -163,13 +164,14 @@ class ModelManifest:
     dataset: str | None = None
     report: dict[str, Any] = field(default_factory=dict)
     delivery: Delivery = field(default_factory=Delivery)
+    devices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self._check()
 
     def to_json(self) -> dict[str, Any]:
         """The wire form."""
-        return {
+        document = {
             "schema": SCHEMA,
             "name": self.name,
             "release": self.release,
@@ -186,6 +188,8 @@ class ModelManifest:
             "report": self.report,
             "delivery": self.delivery.to_json(),
         }
+        # Left out where any machine will do: agents from before the field refuse what they do not know.
+        return document | ({"devices": list(self.devices)} if self.devices else {})
 
     def to_bytes(self) -> bytes:
         """The manifest as a file: JSON, keys in the contract's order, a newline at the end."""
@@ -230,6 +234,7 @@ class ModelManifest:
             dataset=fields.sha256("dataset") if fields.has("dataset") else None,
             report=fields.mapping("report"),
             delivery=Delivery.from_fields(fields.child("delivery")) if fields.has("delivery") else Delivery(),
+            devices=fields.texts("devices") if fields.has("devices") else (),
         )
         fields.done()
         return found

@@ -1,0 +1,274 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sixteen bad artefacts, sixteen refusals, each with its own reason, while the old model stays the one that serves.
+
+Real signatures, a real web server, the real updater, LiteRT, and the child process that tries models.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import io
+import json
+import re
+import signal
+import sys
+import tarfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from securesystemslib.signer import CryptoSigner
+from tuf.api.metadata import TargetFile
+
+sys.path.insert(0, str(Path(__file__).parent))
+from lives import Live
+
+from helmet_agent.adapters.litert import bundled_model_dir
+from helmet_agent.adapters.probe_process import ProbeProcess
+from helmet_agent.app.bundles import unpack
+from helmet_agent.app.probe_child import ProbeTask
+from helmet_agent.app.system_clock import SystemClock, make_calendar
+from helmet_agent.app.updates import LateFeed, make_updater, open_models
+from helmet_agent.config import load_config
+from helmet_agent.contract import InputSpec, NodeReport, Thresholds
+from helmet_agent.errors import AgentError, UsageError
+from helmet_agent.services.update_loop import UpdateLoop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+pytestmark = [pytest.mark.survive, pytest.mark.timeout(200)]
+JOB = "default/helmet-detection-demo"
+INT8 = (bundled_model_dir() / "model.tflite").read_bytes()
+FLOAT = (bundled_model_dir() / "model_float16.tflite").read_bytes()
+# Where weights of the float variant lie, and how many there are of them.
+FLOAT_WEIGHTS = ((92_740, 65_536), (1_210_300, 131_072), (1_605_868, 16_384))
+
+
+class Node:
+    """A node's updater; ``poll`` is one turn of its loop."""
+
+    def __init__(self, config_file: Path, *, crash_on_invoke: bool = False, ratio: float = 5.0) -> None:
+        self.config, self.clock = load_config(config_file), SystemClock()
+        self.models = open_models(self.config, self.clock)
+        self.models.book.begin()
+        self.base = self.models.book.state.current
+        feed = LateFeed(self.config, self.models.store, self.clock, make_calendar(self.config, self.clock))
+
+        def command(candidate: Path, current: Path) -> list[str]:
+            task = json.dumps(asdict(ProbeTask(str(candidate), str(current), 128 << 20, None, 60, ratio)))
+            if crash_on_invoke:
+                program = f'import os; print(\'{{"stage": "golden frames"}}\', flush=True); os.kill(os.getpid(), {signal.SIGSEGV:d})'
+                return [sys.executable, "-c", program]
+            return [sys.executable, "-m", "helmet_agent.app.probe_child", task]
+
+        probe = ProbeProcess(command, 60.0)
+        updater = make_updater(self.config, self.models, Live(0), self.clock, feed=feed, probe=probe)
+        self._updater = updater
+        self.loop = UpdateLoop(
+            updater=updater,
+            feed=feed,
+            probe=probe,
+            shelf=self.models.store,
+            open_bundle=lambda _: feed,
+            clock=self.clock,
+            random=lambda: 0.0,
+            poll_seconds=lambda: 1.0,
+            job=JOB,
+            ring="stable",
+        )
+
+    def poll(self) -> str:
+        """What the operator reads: why the poll failed, or why a model is in quarantine."""
+        try:
+            self._updater.update()
+        except AgentError as error:
+            return str(error)
+        refused = self.loop.news().quarantined
+        return refused[0].reason if refused else ""
+
+    def report(self) -> NodeReport:
+        """What the hub is told, read back from the wire."""
+        news, model = self.loop.news(), self.models.book.state.current
+        told = NodeReport("n1", "1", 0.0, news.job, news.ring, model.sha256, model.release, news.state, healthy=True)
+        return NodeReport.from_json(dataclasses.replace(told, quarantined=news.quarantined).to_json())
+
+    def check_old_model(self) -> None:
+        state = self.models.book.state
+        assert state.current == state.last_confirmed == self.base
+        assert self.models.store.pointers() == (self.base.key, self.base.key)
+        assert self.models.store.damage(self.base.key) is None
+
+
+@pytest.fixture
+def start(write_config: Any) -> Iterator[Callable[..., Node]]:
+    nodes: list[Node] = []
+
+    def begin(**changes: Any) -> Node:
+        nodes.append(Node(write_config(), **changes))
+        return nodes[-1]
+
+    yield begin
+    for node in nodes:
+        node.models.close()
+
+
+def flipped() -> bytes:
+    content = bytearray(INT8)
+    content[1] ^= 0x10
+    return bytes(content)
+
+
+def with_nan() -> bytes:
+    content = bytearray(FLOAT)
+    for place, count in FLOAT_WEIGHTS:
+        content[place : place + 2 * count] = np.full(count, 0x7E00, np.uint16).tobytes()
+    return bytes(content)
+
+
+def fewer_labels(make: Callable[..., Any]) -> Any:
+    manifest = make().manifest
+    labels = manifest.labels[:3]
+    golden = tuple(
+        dataclasses.replace(frame, boxes=tuple(box for box in frame.boxes if box.label in labels))
+        for frame in manifest.golden
+    )
+    scores = {label: manifest.thresholds.score[label] for label in labels}
+    return make(seed=9, labels=labels, golden=golden, thresholds=Thresholds(scores), release=2)
+
+
+# The artefact itself is bad, and signed by a publisher who did not look: it goes into quarantine.
+SIGNED: dict[str, tuple[Callable[[Callable[..., Any]], Any], str, dict[str, Any]]] = {
+    "truncated": (lambda make: make(content=INT8[:500_000], release=2), r"no LiteRT model|SIG", {}),
+    "bit flipped": (lambda make: make(content=flipped(), release=2), r"no LiteRT model|SIG", {}),
+    "stale tail": (
+        lambda make: make(content=INT8[:700_000] + FLOAT[700_000 : len(INT8)], release=2),
+        r"inference failed|no LiteRT model|no person|no helmet|SIG",
+        {},
+    ),
+    "wrong input shape": (
+        lambda make: make(seed=8, input=InputSpec(320, 640), release=2),
+        r"input: expected shape",
+        {},
+    ),
+    "label mismatch": (fewer_labels, r"output 0: expected", {}),
+    "NaN outputs": (lambda make: make(content=with_nan(), release=2), r"NaN", {}),
+    "slower": (lambda make: make(content=FLOAT, release=2), r"more than 1\.01 times as long", {"ratio": 1.01}),
+    "twice the memory": (
+        lambda make: make(seed=7, memory_bytes=30 << 20, release=2),
+        r"manifest promises at most 30",
+        {},
+    ),
+    "crash on invoke": (
+        lambda make: make(seed=6, release=2),
+        r"crashed the process that tried it \(SIGSEGV\), at golden frames",
+        {"crash_on_invoke": True},
+    ),
+    "wrong device class": (
+        lambda make: make(seed=5, devices=("riscv64",), release=2),
+        r"made for riscv64, this machine",
+        {},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", list(SIGNED))
+def test_a_bad_artefact_is_refused_quarantined_told_and_not_fetched_again(
+    name: str, *, channel: Any, server: Any, make_model: Any, start: Callable[..., Node], record_property: Any
+) -> None:
+    make, reason, how = SIGNED[name]
+    model = make(make_model)
+    channel.publish(model)
+    node = start(**how)
+    assert re.search(reason, node.poll())
+    node.check_old_model()
+    (told,) = node.report().quarantined
+    assert told.sha256 == model.sha256
+    assert re.search(reason, told.reason)
+    fetched = server.sent(model.sha256)
+    assert fetched == model.manifest.model.size_bytes
+    channel.release()
+    node.poll()
+    assert server.sent(model.sha256) == fetched, "a quarantined model was fetched again"
+    record_property("survive", f"item 2: {name}: refused, quarantined, told, fetched once")
+
+
+def wrong_hash(channel: Any, server: Any, model: Any) -> None:
+    channel.publish(model)
+    server.spoil[model.sha256] = lambda content: bytes([content[0] ^ 1]) + content[1:]
+
+
+def wrong_key(channel: Any, _server: Any, model: Any) -> None:
+    channel.signers["targets"] = CryptoSigner.generate_ed25519()
+    channel.publish(model)
+
+
+def replayed(channel: Any, _server: Any, model: Any) -> None:
+    path = channel.folder / "metadata" / "timestamp.json"
+    channel.publish(model)
+    path.write_bytes(channel.oldest)
+
+
+def frozen(channel: Any, _server: Any, model: Any) -> None:
+    channel.timestamp.signed.expires = dt.datetime.fromtimestamp(time.time() - 60, dt.UTC).replace(microsecond=0)
+    channel.publish(model)
+
+
+def ten_gigabytes(channel: Any, _server: Any, model: Any) -> None:
+    channel.publish(model)
+    document = json.loads((model.folder / "manifest.json").read_bytes())
+    document["model"]["size_bytes"] = 10 << 30
+    channel.add(f"jobs/{JOB}/stable.json", json.dumps(document).encode())
+    path = f"files/{model.sha256}"
+    channel.targets.signed.targets[path] = TargetFile(10 << 30, {"sha256": model.sha256}, path)
+    channel.release()
+
+
+# The way of the artefact is bad: nothing is held against the model, and none of it is kept.
+ON_THE_WAY: dict[str, tuple[Callable[[Any, Any, Any], None], str]] = {
+    "wrong hash": (wrong_hash, r"not the file that was signed"),
+    "wrong key": (wrong_key, r"not signed by the keys that root_file trusts"),
+    "replayed older version": (replayed, r"older state than this node has seen"),
+    "frozen metadata": (frozen, r"has expired"),
+    "a length of 10 GB": (ten_gigabytes, r"size_bytes"),
+}
+
+
+@pytest.mark.parametrize("name", list(ON_THE_WAY))
+def test_a_bad_way_is_refused_and_nothing_is_held_against_the_model(
+    name: str, *, channel: Any, server: Any, make_model: Any, start: Callable[..., Node], record_property: Any
+) -> None:
+    spoil, reason = ON_THE_WAY[name]
+    channel.oldest = (channel.folder / "metadata" / "timestamp.json").read_bytes()
+    channel.release()
+    node = start()
+    assert node.poll() == ""
+    model = make_model(seed=4, release=2)
+    spoil(channel, server, model)
+    assert re.search(reason, node.poll())
+    assert re.search(reason, node.poll())
+    node.check_old_model()
+    assert node.report().quarantined == ()
+    downloads = node.models.store.own_folder("downloads")
+    assert not list(downloads.iterdir())
+    if name != "wrong hash":
+        assert server.sent(model.sha256) == 0
+    record_property("survive", f"item 2: {name}: refused, nothing kept, nothing held against the model")
+
+
+@pytest.mark.parametrize("name", ["targets/../../../out.txt", "/metadata/out.txt", "metadata/../../out.txt"])
+def test_an_archive_that_leads_out_is_refused(name: str, *, channel: Any, tmp_path: Path, record_property: Any) -> None:
+    bundle = tmp_path / "bundle.tar"
+    with tarfile.open(bundle, "w") as tar:
+        tar.add(channel.folder / "metadata", "metadata")
+        member = tarfile.TarInfo(name)
+        member.size = 4
+        tar.addfile(member, io.BytesIO(b"evil"))
+    with pytest.raises(UsageError, match="leads out of it"):
+        unpack(bundle, tmp_path / "into")
+    assert not list(tmp_path.rglob("out.txt"))
+    record_property("survive", f"item 2: path traversal in an archive ({name}): refused")
