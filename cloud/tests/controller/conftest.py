@@ -19,6 +19,7 @@ from helmet_cloud.controller import JobController
 from helmet_cloud.resources.admission import admit
 from helmet_cloud.resources.kinds import SEDNA_KINDS
 from helmet_cloud.settings import HubHome, HubSettings
+from helmet_cloud.store.examples import ExampleRow
 from helmet_cloud.store.opening import open_database
 from helmet_cloud.store.resources import ResourceStore
 from helmet_cloud.store.rounds import JobRow, rounds_of
@@ -51,10 +52,8 @@ def seed(name: str) -> dict[str, Any]:
 
 def picture(number: int) -> bytes:
     """A small picture unlike all others."""
-    pixels = np.full((24, 32, 3), 90, np.uint8)
-    pixels[:4, :8] = np.frombuffer(hashlib.sha256(str(number).encode()).digest()[:32], np.uint8).reshape(4, 8)[
-        ..., None
-    ]
+    seed = int.from_bytes(hashlib.sha256(str(number).encode()).digest()[:8], "big")
+    pixels = np.random.default_rng(seed).integers(0, 256, (24, 32, 3), dtype=np.uint8)
     return bytes(cv2.imencode(".png", pixels)[1])
 
 
@@ -128,6 +127,19 @@ class Rig:
             lines.append(f"{name} {labels}\n")
         with self.file.open("a") as stream:
             stream.writelines(lines)
+
+    @staticmethod
+    def picture(number: int) -> bytes:
+        return picture(number)
+
+    def take(self, number: int, second: float) -> None:
+        """A picture arrives as an example of one camera, so many seconds after noon."""
+        sha256 = hashlib.sha256(picture(number)).hexdigest()
+        named = {"node": "node-1", "source": "gate", "frame": 0, "model": "0" * 64, "rule": "IBT", "state": "labelled"}
+        sizes = {"width": 32, "height": 24, "value": 1.0, "size_bytes": 100, "detections": []}
+        times = {"time_seconds": NOON + second, "received_seconds": NOON + second}
+        with self.database.write() as session:
+            session.add(ExampleRow(sha256=sha256, **named, **sizes, **times))
 
     def tick(self, times: int = 1, seconds: float = 61.0) -> None:
         for _ in range(times):

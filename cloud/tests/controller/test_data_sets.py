@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
 
 if TYPE_CHECKING:
     from conftest import Rig
@@ -84,7 +89,41 @@ def test_pictures_of_the_regression_set_are_neither_trained_on_nor_evaluated(rig
     (row,) = rig.rounds
     assert row.status == "accepted"
     assert len(rig.samples()) == 22
-    assert any("1 samples belong to the regression set" in line for line in rig.events("Triggered"))
+    assert any("1 samples show what the regression set shows" in line for line in rig.events("Triggered"))
+
+
+def digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def test_what_shows_the_moment_of_a_regression_picture_is_left_out_too(rig: Rig) -> None:
+    """The same picture encoded otherwise, and one of the same ten seconds of the same camera."""
+    guard = cv2.imdecode(np.frombuffer(rig.picture(-1), np.uint8), cv2.IMREAD_COLOR)
+    assert guard is not None
+    copy = bytes(cv2.imencode(".png", cv2.add(guard, np.full_like(guard, 2)))[1])
+    for number, second in ((-1, 3.0), (7, 8.0), (8, 13.0)):
+        rig.take(number, second)
+    rig.add(range(20))
+    (rig.file.parent / "copy_000.png").write_bytes(copy)
+    with rig.file.open("a") as stream:
+        stream.write("copy_000.png 1,1,20,20,2\n")
+    rig.play()
+    sides = {sha256: side for sha256, (side, _, _) in rig.samples().items()}
+    assert sides[digest(copy)] == "guarded"
+    assert sides[digest(rig.picture(7))] == "guarded"
+    assert sides[digest(rig.picture(8))] != "guarded", "of the next ten seconds"
+    assert sum(side == "guarded" for side in sides.values()) == 2
+    assert "2 samples show what the regression set shows" in "".join(rig.events("Triggered"))
+    trained = (rig.home.mapped("/output") / "data/train/1/data.txt").read_text()
+    assert digest(copy) not in trained
+    groups = {}
+    for role in ("train", "eval"):
+        groups |= json.loads((rig.home.mapped("/output") / f"data/{role}/1/groups.json").read_text())
+    assert groups.keys() == {f"{sha256}.png" for sha256, side in sides.items() if side != "guarded"}
+    assert groups[f"{digest(rig.picture(8))}.png"].startswith("node-1\ngate\n"), "the worker is told of neighbours"
+    rig.restart()
+    rig.play()
+    assert {sha256: side for sha256, (side, _, _) in rig.samples().items()} == sides, "decided once"
 
 
 def test_without_anything_to_evaluate_on_no_round_begins(rig: Rig) -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from helmet_agent.errors import SourceMissing, UsageError
 from helmet_cloud.labels import LabelBox, LabelledPicture
+from helmet_cloud.workers.groups import GROUPS, groups_text
 from helmet_cloud.workers.parameters import Parameters
 from helmet_cloud.workers.samples import read_samples, set_aside, without_unmarked
 
@@ -100,6 +102,21 @@ def test_links_by_digest_are_grouped_by_what_they_point_to(tmp_path: Path) -> No
         linked.append(picture(str(link)))
     sides = [[one.path.resolve() for one in side] for side in set_aside(linked)]
     assert sides == [[one.path for one in side] for side in set_aside(plain)]
+
+
+def test_what_the_hub_says_of_neighbours_goes_before_names(tmp_path: Path) -> None:
+    """Examples are named by their digest; the frames of a camera's ten seconds stay together all the same."""
+    names = [f"{hashlib.sha256(str(number).encode()).hexdigest()}.jpg" for number in range(400)]
+    groups = {name: f"gate {number // 10}" for number, name in enumerate(names)}
+    (tmp_path / "images").mkdir()
+    pictures = [picture(str(tmp_path / "images" / name)) for name in groups]
+    (tmp_path / GROUPS).write_text(groups_text(groups))
+    trained, kept = ({groups[one.path.name] for one in side} for side in set_aside(pictures))
+    assert trained.isdisjoint(kept)
+    assert 1 <= len(kept) <= 15
+    (tmp_path / GROUPS).write_text("[1, 2")
+    trained, kept = ({groups[one.path.name] for one in side} for side in set_aside(pictures))
+    assert not trained.isdisjoint(kept), "names alone do not tell"
 
 
 def test_too_few_to_choose_by_means_that_all_train() -> None:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from helmet_agent.durable import make_folder, reported, write_atomic
 from helmet_cloud.controller.models import round_folder
 from helmet_cloud.ports import WorkerSpec
+from helmet_cloud.workers.groups import GROUPS, groups_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from helmet_cloud.controller.parts import Parts
     from helmet_cloud.controller.plan import JobPlan
@@ -31,10 +32,15 @@ def data_file(parts: Parts, row: RoundRow, role: str) -> Path:
     return parts.home.mapped(row.output_dir) / "data" / role / str(row.number) / "data.txt"
 
 
-def write_data(file: Path, members: Sequence[Member]) -> None:
+def write_data(file: Path, members: Sequence[Member], groups: Mapping[str, str]) -> None:
     """Writes a round's data file; its pictures are links named by their digest, so that no path needs escaping.
 
-    Doing it again gives the same file.
+    Doing it again gives the same files.
+
+    Args:
+        file: where it goes.
+        members: the samples.
+        groups: of neighbours, by sha256, as far as they are known.
 
     Raises:
         StorageError: it cannot be written.
@@ -42,6 +48,7 @@ def write_data(file: Path, members: Sequence[Member]) -> None:
     pictures = file.parent / "images"
     make_folder(pictures, mode=PUBLIC)
     lines = []
+    named = {}
     for sha256, labels, path in members:
         name = f"{sha256}{Path(path).suffix.lower()}"
         link = pictures / name
@@ -51,6 +58,9 @@ def write_data(file: Path, members: Sequence[Member]) -> None:
                     link.unlink()
                 link.symlink_to(path)
         lines.append(" ".join([f"images/{name}", labels]).rstrip() + "\n")
+        if sha256 in groups:
+            named[name] = groups[sha256]
+    write_atomic(file.with_name(GROUPS), groups_text(named).encode(), mode=0o644)
     write_atomic(file, "".join(lines).encode(), mode=0o644)
 
 

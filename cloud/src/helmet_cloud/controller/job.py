@@ -26,7 +26,7 @@ from helmet_cloud.core.job_state import Abandoned, Ended, Named, Started, Trigge
 from helmet_cloud.core.worker_outcome import Outcome, Patience, judge_worker
 from helmet_cloud.errors import Conflict, HubError
 from helmet_cloud.store.rounds import JobRow, round_of
-from helmet_cloud.store.samples import try_again, version_members
+from helmet_cloud.store.samples import sample_groups, try_again, version_members
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -141,8 +141,9 @@ class JobSteps:
         roles |= {"eval": row.eval_version}
         with parts.database.read() as session:
             members = {role: version_members(session, one) for role, one in roles.items() if one is not None}
+            groups = sample_groups(session, plan.spec.uid)
         for role, some in members.items():
-            write_data(data_file(parts, row, role), some)
+            write_data(data_file(parts, row, role), some, groups)
         parts.reached(INPUTS_WRITTEN)
         digest = None
         if kind == "eval":

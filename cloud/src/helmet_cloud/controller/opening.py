@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from helmet_agent.errors import ConfigError
 from helmet_cloud.controller.crash_points import BEFORE_OPENING
+from helmet_cloud.controller.guarded import GUARDED
 from helmet_cloud.controller.models import NotReady, StartingPoint, starting_point
 from helmet_cloud.core.split import Origin, group_of, side_of
 from helmet_cloud.core.trigger import look_at_samples
@@ -41,7 +42,7 @@ class Chosen:
         evaluation: all that were ever put on that side and are still in the data set.
         replay: what accepted rounds trained on, and the job's data set of old pictures.
         replay_missing: how many of those are not at hand any more.
-        excluded: how many are pictures of the regression set, which no round may see.
+        excluded: how many show what the regression set shows, which no round may see.
     """
 
     train: tuple[Sample, ...] = ()
@@ -114,7 +115,9 @@ def _look(parts: Parts, plan: JobPlan, *, again: bool) -> Opening:
         return Opening(line, waiting=reading.waiting > 0)
     chosen = choose(parts, plan, reading)
     found = look_at_samples(plan.train, chosen.fresh, parts.clock.now())
-    excluded = f"{chosen.excluded} samples belong to the regression set and are left out" if chosen.excluded else None
+    excluded = (
+        f"{chosen.excluded} samples show what the regression set shows and are left out" if chosen.excluded else None
+    )
     message = "; ".join(one for one in (found.message, reading.remark, excluded, remark) if one)
     return Opening(message, found.met, chosen, reading.file)
 
@@ -122,24 +125,31 @@ def _look(parts: Parts, plan: JobPlan, *, again: bool) -> Opening:
 def choose(parts: Parts, plan: JobPlan, reading: Reading) -> Chosen:
     """Puts every sample of a reading where it belongs; those seen for the first time are noted."""
     job = plan.spec.uid
-    excluded = _regression_digests(parts)
-    samples = [one for one in reading.samples if one.sha256 not in excluded]
+    guarded = parts.guarded.read(parts)
+    samples = [one for one in reading.samples if one.sha256 not in guarded.digests]
     with parts.database.read() as session:
         known = samples_of(session, job)
         first = [one for one in samples if one.sha256 not in known]
         origins = example_origins(session, [one.sha256 for one in first])
     groups = {one.sha256: group_of(one.name, _origin(origins.get(one.sha256))) for one in first}
     if first:
-        sides = {sha256: side_of(group, plan.spec.train_probability) for sha256, group in groups.items()}
+        sides = {
+            one.sha256: GUARDED
+            if guarded.shows(one, groups[one.sha256])
+            else side_of(groups[one.sha256], plan.spec.train_probability)
+            for one in first
+        }
         with parts.database.write() as session:
             found = [(one.sha256, sides[one.sha256], groups[one.sha256]) for one in first]
             add_samples(session, job, found, parts.clock.now())
             known = samples_of(session, job)
+    samples = [one for one in samples if known[one.sha256].side != GUARDED]
     train = tuple(one for one in samples if _is_pending(known[one.sha256]))
     old, missing = _replay(parts, plan, samples, known)
     shown = {one.sha256 for one in train}
     evaluation = tuple(one for one in samples if known[one.sha256].side == "eval")
-    kept_back = {one.sha256 for one in evaluation} | excluded | shown
+    kept_back = {one.sha256 for one in evaluation} | guarded.digests | shown
+    kept_back |= {sha256 for sha256, row in known.items() if row.side == GUARDED}
     return Chosen(
         train=train,
         fresh=sum(known[one.sha256].tried_round is None for one in train),
@@ -167,16 +177,6 @@ def _replay(
         old += reading.samples
         missing += len(reading.problems) + reading.waiting + (reading.missing is not None)
     return old, missing
-
-
-def _regression_digests(parts: Parts) -> frozenset[str]:
-    file = parts.regression()
-    if file is None:
-        return frozenset()
-    found = parts.reader.read(Path(file))
-    while found.waiting:  # none of it may slip through
-        found = parts.reader.read(Path(file))
-    return frozenset(one.sha256 for one in found.samples)
 
 
 def _origin(found: StoredOrigin | None) -> Origin | None:

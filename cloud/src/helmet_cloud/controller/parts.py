@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from helmet_cloud.controller.guarded import GuardedPictures
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +35,7 @@ class Parts:
         regression: the txt file of pictures that no round trains on; None: there is none, and the guard refuses.
         token: a few random characters that make a worker's name unique.
         reached: called at every crash point.
+        guarded: what must stay away from every round.
     """
 
     home: HubHome
@@ -46,3 +49,4 @@ class Parts:
     regression: Callable[[], str | None]
     token: Callable[[], str]
     reached: Callable[[str], None]
+    guarded: GuardedPictures = field(default_factory=GuardedPictures)

@@ -135,6 +135,12 @@ def samples_of(session: Session, job: str) -> dict[str, SampleState]:
     return {sha256: SampleState(side, tried, used) for sha256, side, tried, used in rows}
 
 
+def sample_groups(session: Session, job: str) -> dict[str, str]:
+    """The group of every sample that a job has ever seen, by sha256."""
+    rows = session.execute(select(SampleRow.sha256, SampleRow.sample_group).where(SampleRow.job == job))
+    return {row.sha256: row.sample_group for row in rows}
+
+
 def add_samples(session: Session, job: str, found: Sequence[tuple[str, str, str]], now: float) -> None:
     """Notes samples that a job sees for the first time: (sha256, side, group)."""
     for start in range(0, len(found), BATCH):
