@@ -127,6 +127,7 @@ class HttpTransport:
             with self._following(url, headers) as answer:
                 etag = answer.headers.get("ETag")
                 if answer.status_code == httpx.codes.NOT_MODIFIED:
+                    answer.read()  # nothing; but a connection whose answer was not read to its end is not used again
                     yield Body(iter(()), etag=etag or known_etag, unchanged=True)
                 elif answer.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE and start:
                     # More bytes are here than there: what is here cannot be the beginning of that file.
