@@ -51,6 +51,13 @@ def base64url(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
+# Clients refuse a Node without them.
+NODE_INFO = (
+    *("architecture", "bootID", "containerRuntimeVersion", "kernelVersion", "kubeProxyVersion", "machineID"),
+    *("operatingSystem", "osImage", "systemUUID"),
+)
+
+
 class Cloud:
     """Authority, token and nodes."""
 
@@ -107,7 +114,7 @@ class Cloud:
                 name, {"apiVersion": "v1", "kind": "Node", "metadata": metadata, "spec": {}, "status": {}}
             )
             node["status"] = {
-                "nodeInfo": {"kubeletVersion": said["kubeletVersion"]},
+                "nodeInfo": dict.fromkeys(NODE_INFO, "") | {"kubeletVersion": said["kubeletVersion"]},
                 "conditions": [{"type": "Ready", "status": str(said["ready"]), "reason": "KubeletReady"}],
             }
 
