@@ -46,7 +46,7 @@ SEDNA = """\
 
 | variable | becomes |
 |---|---|
-| `MODEL_URL` | `model.path`; a file such as `/models/deploy_model/saved_model.pb` names the folder it lies in |
+| `MODEL_URL` | `model.path`; a file such as `/models/deploy_model/saved_model.pb` names the folder it lies in, unless it is a package (what Sedna's cold update leaves): that is unpacked |
 | `HEM_NAME`, `HEM_PARAMETERS` | the only rule in `mining.rules`; `mining.follow_manifest` is off |
 | `video_url` | the source `video`; a file is played at its own rate, over and over (with `--until-eof` once, every frame); `file://video/video.mp4` is `/video/video.mp4` |
 | `HE_SAVED_URL` | `sink.directory` |
@@ -54,11 +54,13 @@ SEDNA = """\
 | `obj_threshold` | `detection.min_score` |
 | `nms_threshold` | `detection.nms_iou` |
 | `input_shape`, `class_names` | compared with the model's manifest when it is loaded |
-| `MODEL_HOT_UPDATE`, `MODEL_POLL_PERIOD_SECONDS`, `MODEL_HOT_UPDATE_CONFIG` | kept for the model updater |
+| `MODEL_HOT_UPDATE`, `MODEL_POLL_PERIOD_SECONDS`, `MODEL_HOT_UPDATE_CONFIG` | new models by [Sedna's hot update](sedna-on-kubernetes.md), through the updater |
+| `LC_SERVER` | who is told what became of a new model; `http://localhost:9100` |
 | `WORKER_NAME` | `node.name` |
-| `NAMESPACE`, `JOB_NAME`, `DATA_PATH_PREFIX` | kept and shown; the paths above are the container's own already |
+| `NAMESPACE`, `JOB_NAME` | `updates.follow` with hot update, and in reports |
+| `DATA_PATH_PREFIX` | nothing; the paths above are the container's own already |
 | `LOG_LEVEL` | `log.level` |
-| `HELMET_AGENT_DATA_DIR`, `HELMET_AGENT_LISTEN`, `HELMET_AGENT_TOKEN_FILE` | `node.data_dir`, `api.listen`, `api.token_file` (this project's own) |
+| `HELMET_AGENT_DATA_DIR`, `HELMET_AGENT_LISTEN`, `HELMET_AGENT_TOKEN_FILE`, `HELMET_AGENT_PROBATION_SECONDS` | `node.data_dir`, `api.listen`, `api.token_file`, `updates.probation_seconds` (this project's own) |
 """
 
 
