@@ -50,7 +50,7 @@ SEDNA = """\
 | `HEM_NAME`, `HEM_PARAMETERS` | the only rule in `mining.rules`; `mining.follow_manifest` is off |
 | `video_url` | the source `video`; a file is played at its own rate, over and over (with `--until-eof` once, every frame); `file://video/video.mp4` is `/video/video.mp4` |
 | `HE_SAVED_URL` | `sink.directory` |
-| `RESULT_SAVED_URL` | `results.directory` |
+| `RESULT_SAVED_URL` | `results.directory`; pictures, the last thousand (with `--until-eof` a video) |
 | `obj_threshold` | `detection.min_score` |
 | `nms_threshold` | `detection.nms_iou` |
 | `input_shape`, `class_names` | compared with the model's manifest when it is loaded |

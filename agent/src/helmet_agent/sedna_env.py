@@ -116,6 +116,7 @@ def read_sedna_env(
     """
     read = _Variables(environ)
     model, slot = read.model()
+    results = read.folder("RESULT_SAVED_URL")
     node, api = NodeConfig(), ApiConfig()
     config = AgentConfig(
         node=NodeConfig(
@@ -129,7 +130,8 @@ def read_sedna_env(
         ),
         mining=read.mining(known_rules),
         sink=SinkConfig(directory=read.folder("HE_SAVED_URL")),
-        results=ResultsConfig(directory=read.folder("RESULT_SAVED_URL")),
+        # As Sedna's worker: pictures. A ring of them, since a video of a camera would grow until the disk is full.
+        results=ResultsConfig(directory=results, video=until_eof or results is None),
         api=ApiConfig(
             listen=read.get("HELMET_AGENT_LISTEN", kinds.listen(), api.listen),
             token_file=read.get("HELMET_AGENT_TOKEN_FILE", kinds.optional(kinds.path()), None),

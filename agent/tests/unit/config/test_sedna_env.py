@@ -59,11 +59,16 @@ def test_the_seed_s_worker() -> None:
     assert not config.mining.follow_manifest
     assert config.sink.directory == Path("/he_saved_url")
     assert config.results.directory == Path("/results")
+    assert not config.results.video, "a video of an endless source fills the disk"
     assert found.input_size == (352, 640)
     assert found.labels == ("person", "helmet", "helmet-on", "helmet-off")
     assert (found.hot_update, found.poll_period_seconds) == (True, 30)
     assert found.hot_update_config == Path("/model-hot-update/model_config.json")
     assert found.job == "default/helmet-detection-demo"
+    assert found.hot is not None
+    assert (found.hot.lc_server, found.hot.poll_seconds, found.hot.job) == ("http://localhost:9100", 30, found.job)
+    assert (config.updates.enabled, config.updates.poll_seconds, config.updates.follow) == (True, 30.0, found.job)
+    assert found.model_slot == Path("/home/data/models/deploy_model/saved_model.pb")
     assert found.data_path_prefix == Path("/home/data")
 
 
@@ -135,6 +140,10 @@ def test_our_own_variables() -> None:
         ("MODEL_POLL_PERIOD_SECONDS", "0", 'expected a whole number from 1 to 1000000000, found "0"'),
         ("MODEL_URL", "s3://models/x", "expected a path in the container, found an address of kind s3://"),
         ("HE_SAVED_URL", "s3://he", "expected a path in the container, found an address of kind s3://"),
+        ("LC_SERVER", "https://x", "expected an http address such as http://localhost:9100"),
+        ("JOB_NAME", "", "expected the job's name, since MODEL_HOT_UPDATE is true, found nothing"),
+        ("MODEL_HOT_UPDATE_CONFIG", "", "expected the file that announces new models, found nothing"),
+        ("HELMET_AGENT_PROBATION_SECONDS", "-1", 'expected a number from 0 to 86400, found "-1"'),
         ("LOG_LEVEL", "LOUD", 'expected one of DEBUG, INFO, WARNING, WARN, ERROR, CRITICAL, found "LOUD"'),
     ],
 )
