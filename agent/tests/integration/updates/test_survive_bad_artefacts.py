@@ -62,7 +62,8 @@ class Node:
         def command(candidate: Path, current: Path) -> list[str]:
             task = json.dumps(asdict(ProbeTask(str(candidate), str(current), 128 << 20, None, 60, ratio)))
             if crash_on_invoke:
-                program = f'import os; print(\'{{"stage": "golden frames"}}\', flush=True); os.kill(os.getpid(), {signal.SIGSEGV:d})'
+                stage = json.dumps({"stage": "golden frames"})
+                program = f"import os; print({stage!r}, flush=True); os.kill(os.getpid(), {signal.SIGSEGV:d})"
                 return [sys.executable, "-c", program]
             return [sys.executable, "-m", "helmet_agent.app.probe_child", task]
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import subprocess
@@ -19,6 +20,8 @@ from helmet_cloud.store.samples import version_members
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.survive
+MOMENTS = 200 if os.environ.get("HELMET_SOAK") else 10
 PROGRAM = Path(__file__).with_name("hub_to_kill.py")
 
 
@@ -112,7 +115,7 @@ def placed(found: dict[str, Any], folder: Path) -> str:
 
 
 def test_a_hub_that_is_killed_at_every_point_goes_on_as_if_it_had_not_been(
-    tmp_path: Path, hubs: Hubs, hub_folder: Any, undisturbed: str
+    tmp_path: Path, hubs: Hubs, hub_folder: Any, undisturbed: str, record_property: Any
 ) -> None:
     folder, hub = hub_folder(tmp_path / "killed")
     assert all(hubs.run(folder, 1, point) for point in CRASH_POINTS[:-1])
@@ -124,18 +127,25 @@ def test_a_hub_that_is_killed_at_every_point_goes_on_as_if_it_had_not_been(
     assert all(hubs.run(folder, 2, point) for point in later[:-1])
     assert not hubs.run(folder, 2)
     assert placed(checked(hub, folder), folder) == undisturbed
+    record_property(
+        "survive", f"item 1: hub killed at {len(CRASH_POINTS)} points of two rounds: the same rounds, no sample lost"
+    )
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(120 + 3 * MOMENTS)
 def test_a_hub_that_is_killed_at_any_moment_goes_on_as_if_it_had_not_been(
-    tmp_path: Path, hubs: Hubs, hub_folder: Any, undisturbed: str
+    tmp_path: Path, hubs: Hubs, hub_folder: Any, undisturbed: str, record_property: Any
 ) -> None:
     chance = random.Random(20260101)  # noqa: S311 - a test's dice
     folder, hub = hub_folder(tmp_path / "killed")
-    kills = sum(hubs.run(folder, 1, kill_after=chance.uniform(0.0, 0.7)) for _ in range(10))
+    kills = sum(hubs.run(folder, 1, kill_after=chance.uniform(0.0, 0.7)) for _ in range(MOMENTS // 2))
     assert not hubs.run(folder, 1)
     hub.add(range(20, 40))
-    kills += sum(hubs.run(folder, 2, kill_after=chance.uniform(0.0, 0.7)) for _ in range(10))
+    kills += sum(hubs.run(folder, 2, kill_after=chance.uniform(0.0, 0.7)) for _ in range(MOMENTS // 2))
     assert not hubs.run(folder, 2)
-    assert kills > 5
+    assert kills > MOMENTS // 4
     assert placed(checked(hub, folder), folder) == undisturbed
+    record_property(
+        "survive", f"item 1: hub killed at {kills} random moments: the same rounds, no sample lost or used twice"
+    )
