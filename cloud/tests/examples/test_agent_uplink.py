@@ -63,7 +63,7 @@ class Site:
             add_node(session, self.enrolment.node, self.enrolment.token_sha256, None, self.hub.now)
 
     def drain(self) -> None:
-        for _ in range(50):
+        for _ in range(100):
             self.clock.advance(self.uplink.step())
 
     def close(self) -> None:
