@@ -85,7 +85,7 @@ def test_a_refusal_and_an_illness_send_it_back(report: Heard) -> None:
 def test_failures_below_the_share_do_not_stop_it() -> None:
     rollout = watched(said(400.0, "canary-9", refused="NaN", model=OLD), rollout=good())
     rollout = watched(*(said(401.0, f"canary-{number}") for number in range(2, 5)), rollout=rollout)
-    assert len(judge(rollout, 402.0)[0]) == 1
+    assert len(judge(rollout, Surroundings(402.0))[0]) == 1
     assert next_phase(rollout, RULES, Surroundings(402.0))[0] == PROMOTING
 
 
@@ -94,12 +94,18 @@ def test_a_node_that_falls_silent_with_it_has_failed() -> None:
     assert next_phase(rollout, RULES, Surroundings(240.0 + SILENT_SECONDS + 1))[0] == REVERTING
 
 
+def test_a_hub_that_was_away_holds_no_silence_against_anybody() -> None:
+    around = Surroundings(240.0 + 3 * SILENT_SECONDS, listening_seconds=SILENT_SECONDS)
+    assert judge(good(), around) == ({}, 1)
+    assert list(judge(good(), replace(around, listening_seconds=SILENT_SECONDS + 1))[0]) == ["canary-1"]
+
+
 def test_a_node_that_was_ill_before_says_nothing_about_the_model() -> None:
     ill = said(10.0, "canary-2", model=OLD, release=6, healthy=False, problem="camera: away")
     rollout = watched(ill, said(100.0, "canary-2", healthy=False, problem="camera: away"), rollout=good())
-    assert judge(rollout, 250.0) == ({}, 1)
+    assert judge(rollout, Surroundings(250.0)) == ({}, 1)
     well_then_ill = watched(said(200.0, "canary-2"), said(210.0, "canary-2", healthy=False), rollout=rollout)
-    assert list(judge(well_then_ill, 250.0)[0]) == ["canary-2"]
+    assert list(judge(well_then_ill, Surroundings(250.0))[0]) == ["canary-2"]
 
 
 def test_it_waits_for_the_window_and_for_whoever_has_to_agree() -> None:
@@ -139,7 +145,7 @@ def test_it_is_never_promoted_while_more_than_the_share_has_failed(
         report = said(now, f"canary-{node}", healthy=healthy, refused="no" if refuses else None)
         rollout = watched(report, rollout=rollout)
         phase, _ = next_phase(rollout, RULES, Surroundings(now))
-        failed, told = judge(rollout, now)
+        failed, told = judge(rollout, Surroundings(now))
         assert (phase == REVERTING) == (bool(failed) and len(failed) > 0.25 * told)
         if phase == PROMOTING:
             assert sum(seen.healthy for seen in rollout.nodes.values()) >= RULES.reports

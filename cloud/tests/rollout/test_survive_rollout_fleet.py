@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.survive
 
 JOB = JobRef("default", "helmet-detection-demo")
+NODES, CANARIES = (500, 20) if os.environ.get("HELMET_SOAK") else (50, 2)
 AUTO = {"rollout": "auto", "rollout_reports": "6", "rollout_minutes": "3", "rollout_failure_share": "0.2"}
 
 
@@ -48,7 +50,7 @@ def dies(node: Any) -> None:
 def test_a_bad_model_reaches_few_nodes_and_goes_back_by_itself(
     make_fleet: Callable[..., Any], record_property: Callable[[str, object], None], fault: Callable[[Any], None]
 ) -> None:
-    fleet = make_fleet(50, 2, **AUTO)
+    fleet = make_fleet(NODES, CANARIES, **AUTO)
     fleet.run(60.0)
     bad = fleet.publish("bad")
     fleet.bad[bad.sha256] = fault
@@ -57,14 +59,14 @@ def test_a_bad_model_reaches_few_nodes_and_goes_back_by_itself(
     took = fleet.run(300.0, lambda: fleet.phase == "halted")
     record_property(
         "survive",
-        f"item 4: {fleet.exposed(bad.sha256)} of 50 nodes exposed, halted {took:.0f} s after the first failure, "
+        f"item 4: {fleet.exposed(bad.sha256)} of {NODES} nodes exposed, halted {took:.0f} s after the first failure, "
         f"{spoken + took:.0f} s after the publication",
     )
     assert spoken + took <= 60.0
     assert fleet.channel.live(JOB, "canary").sha256 == fleet.first.sha256
     assert fleet.channel.live(JOB, "canary").release > bad.release
     fleet.run(600.0)
-    assert fleet.exposed(bad.sha256) <= 0.05 * 50
+    assert fleet.exposed(bad.sha256) <= 0.05 * NODES
     assert {node.model for node in fleet.nodes} == {fleet.first.sha256}
     assert fleet.channel.live(JOB, "stable").sha256 == fleet.first.sha256
     assert [phase for release, phase, _ in fleet.steps() if release == bad.release] == ["canary", "reverting", "halted"]
@@ -82,18 +84,38 @@ def test_a_node_that_never_speaks_again_sends_it_back(make_fleet: Callable[..., 
     assert "said nothing" in fleet.steps()[-1][2]
 
 
+def test_a_hub_that_stood_still_or_whose_clock_was_set_takes_nothing_back(make_fleet: Callable[..., Any]) -> None:
+    fleet = make_fleet(6, 2, **{**AUTO, "rollout_reports": "12"})
+    fleet.run(60.0)
+    better = fleet.publish("better")
+    fleet.run(80.0)
+    fleet.clock.advance(3600.0)  # in the same process, as after a suspend
+    fleet.rollouts.tick()
+    assert fleet.phase == "canary"
+    fleet.run(20.0)
+    fleet.clock.advance(3600.0)
+    fleet.restart()
+    fleet.rollouts.tick()
+    assert fleet.phase == "canary"
+    fleet.run(900.0, lambda: fleet.phase == "stable")
+    assert fleet.channel.live(JOB, "stable").sha256 == better.sha256
+
+
 def test_a_good_model_reaches_everybody_after_enough_reports_and_time(
     make_fleet: Callable[..., Any], record_property: Callable[[str, object], None]
 ) -> None:
-    fleet = make_fleet(50, 2, **AUTO)
+    fleet = make_fleet(NODES, CANARIES, **AUTO)
     fleet.run(60.0)
     better = fleet.publish("better")
     took = fleet.run(900.0, lambda: fleet.phase == "stable")
     assert took >= 180.0
-    assert fleet.exposed(better.sha256) == 2
+    assert fleet.exposed(better.sha256) == CANARIES
     fleet.run(900.0, lambda: fleet.phase == "done")
-    record_property("survive", f"item 4: a good model reached 50 of 50 nodes, promoted after {took:.0f} s")
-    assert fleet.exposed(better.sha256) == 50
+    record_property(
+        "survive",
+        f"item 4: a good model reached {fleet.exposed(better.sha256)} of {NODES} nodes, promoted after {took:.0f} s",
+    )
+    assert fleet.exposed(better.sha256) == NODES
     assert fleet.channel.live(JOB, "stable").release > better.release
     phases = [phase for release, phase, _ in fleet.steps() if release == better.release]
     assert phases == ["canary", "promoting", "stable", "done"]

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
+from helmet_agent.contract import ContractError
 from helmet_agent.errors import AgentError
 from helmet_cloud.controller.crash_points import nothing
 from helmet_cloud.core.rollout import (
@@ -45,12 +46,14 @@ if TYPE_CHECKING:
     from helmet_cloud.resources.options import JobOptions
     from helmet_cloud.settings import HubSettings
     from helmet_cloud.store.database import Database
+    from helmet_cloud.store.nodes import NodeRow
     from helmet_cloud.store.resources import ResourceStore
     from helmet_cloud.store.rollouts import RolloutRow
 
 _log = structlog.get_logger(__name__)
 
 TICK_SECONDS = 5.0
+STANDSTILL_SECONDS = 30.0
 MANUAL = "manual"
 PROMOTED, REVERTED = "rollout-promoted", "rollout-reverted"
 """Crash points: the channel has changed, and nobody has written down yet that it has."""
@@ -85,6 +88,7 @@ class Rollouts:
         self._channel = channel
         self._clock = clock
         self._reached = reached
+        self._listens_since = self._ticked = (clock.now(), clock.monotonic())
 
     def run(self, stop: threading.Event) -> None:
         """Ticks until it is told to stop; no fault ends it."""
@@ -97,6 +101,7 @@ class Rollouts:
 
     def tick(self) -> None:
         """Takes every job's rollout one step on; what a job's raises is logged, and it is tried again."""
+        self._listen()
         for document in self._resources.list(JOB.name):
             name = document["metadata"].get("name")
             try:
@@ -106,6 +111,14 @@ class Rollouts:
                 _log.warning("a rollout's step failed; it is done again", job=name, reason=str(error))
             except Exception:
                 _log.exception("a rollout could not be looked at; it is tried again", job=name)
+
+    def _listen(self) -> None:
+        """A hub that stood still, or whose clock was set, has not heard what was said meanwhile."""
+        now, monotonic = self._clock.now(), self._clock.monotonic()
+        passed = monotonic - self._ticked[1]
+        if passed > STANDSTILL_SECONDS or abs(now - self._ticked[0] - passed) > STANDSTILL_SECONDS:
+            self._listens_since = (now, monotonic)
+        self._ticked = (now, monotonic)
 
     def _job(self, job: JobRef, options: JobOptions) -> None:
         with self._database.read() as session:
@@ -151,7 +164,11 @@ class Rollouts:
         heard = replace(state, nodes=hear(state, self._heard(job, state)))
         window = _window(options, self._settings)
         around = Surroundings(
-            now, window is None or now in window, str(window), options.approve_release == state.release
+            now,
+            window is None or now in window,
+            str(window),
+            options.approve_release == state.release,
+            self._clock.monotonic() - self._listens_since[1],
         )
         phase, reason = next_phase(heard, _rules(options), around)
         if phase != heard.phase:
@@ -202,7 +219,7 @@ class Rollouts:
     def _heard(self, job: JobRef, state: Rollout) -> list[Heard]:
         with self._database.read() as session:
             rows = [row for row in list_nodes(session) if row.revoked_seconds is None and row.report is not None]
-        found = ((row.seen_seconds or 0.0, row.last) for row in rows)
+        found = [(row.seen_seconds or 0.0, _report(row)) for row in rows]
         return [_said(at, report, state) for at, report in found if report is not None and report.job == str(job)]
 
     def _tell(self, job: JobRef, state: Rollout) -> None:
@@ -213,6 +230,14 @@ class Rollouts:
         if state.phase == DONE:
             reason = "RolloutDone"
         self._events.record(JOB.name, job.namespace, job.name, type=kind, reason=reason, message=said)
+
+
+def _report(row: NodeRow) -> NodeReport | None:
+    """What a node last said; None also where that is of another release, which this one does not understand."""
+    try:
+        return row.last
+    except ContractError:
+        return None
 
 
 def _said(at: float, report: NodeReport, state: Rollout) -> Heard:

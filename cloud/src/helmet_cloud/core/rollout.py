@@ -13,6 +13,7 @@ written down before the channel changes, so that whoever comes after a crash kno
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ LIVING = (CANARY, APPROVAL, WINDOW, PROMOTING, STABLE, REVERTING)
 """Phases in which there is still something to do."""
 
 SILENT_SECONDS = 300.0
-"""A node that runs the release and then says nothing for so long has failed with it."""
+"""A node that runs the release and then says nothing to a hub that listens for so long has failed with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,12 +134,14 @@ class Surroundings:
         open: whether the maintenance window is open; True without one.
         window: it, for people.
         approved: whether somebody agreed to this release.
+        listening_seconds: for how long the hub has listened, its clock steady: nobody was silent while it was away.
     """
 
     now: float
     open: bool = True
     window: str = ""
     approved: bool = False
+    listening_seconds: float = math.inf
 
 
 def hear(rollout: Rollout, reports: Iterable[Heard]) -> dict[str, Seen]:
@@ -158,7 +161,7 @@ def next_phase(rollout: Rollout, rules: RolloutRules, around: Surroundings) -> t
     ring = "stable" if rollout.phase == STABLE else "canary"
     if rollout.phase not in (CANARY, APPROVAL, WINDOW, STABLE):
         return rollout.phase, rollout.reason
-    failed, told = judge(rollout, around.now)
+    failed, told = judge(rollout, around)
     if failed and len(failed) > rules.failure_share * told:
         name, why = next(iter(failed.items()))
         return REVERTING, f"{len(failed)} of {told} nodes failed with it; {name}: {why}"
@@ -180,12 +183,13 @@ def _permitted(rollout: Rollout, rules: RolloutRules, around: Surroundings, good
     return PROMOTING, good
 
 
-def judge(rollout: Rollout, now: float) -> tuple[dict[str, str], int]:
+def judge(rollout: Rollout, around: Surroundings) -> tuple[dict[str, str], int]:
     """Nodes that failed, each with the reason, and how many have an opinion at all."""
     failed, told = {}, 0
     for name, seen in rollout.nodes.items():
-        silent = seen.running and not seen.failure and now - seen.at_seconds > SILENT_SECONDS
-        why = seen.failure or (f"runs it and said nothing for {now - seen.at_seconds:.0f} s" if silent else "")
+        quiet = min(around.now - seen.at_seconds, around.listening_seconds)
+        silent = seen.running and quiet > SILENT_SECONDS
+        why = seen.failure or (f"runs it and said nothing for {quiet:.0f} s" if silent else "")
         if why:
             failed[name] = why
         told += bool(why) or seen.healthy > 0
