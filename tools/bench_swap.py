@@ -86,8 +86,7 @@ class NotedSwaps(SwappedModel):
         super().__init__(*parts)
         self.swapped: list[float] = []
 
-    def swap(self) -> None:
-        """As its parent."""
+    def swap(self) -> None:  # noqa: D102 - as its parent's
         self.swapped.append(time.monotonic())
         super().swap()
 
@@ -257,7 +256,7 @@ def measure_gaps(folder: Path, rounds: int) -> dict[str, Any]:
             f"{key}_gap_longest_median_ms": 1000 * statistics.median(found[phase]),
             f"{key}_gap_over_no_swap_p99": max(found[phase]) / p99,
         }
-    return figures | lost_frames(losses, phases, live.swapped, inlined) | {"swaps": rounds}
+    return figures | {"swaps": rounds} | lost_frames(losses, phases, live.swapped, inlined)
 
 
 def lost_frames(
@@ -277,7 +276,6 @@ def lost_frames(
         return sum(losses.between(moment - BEFORE_SECONDS, moment + AFTER_SECONDS) for moment in moments)
 
     return {
-        "loss_window_seconds": length,
         "frames_lost_swap": around(swapped),
         "frames_lost_no_swap": sum(losses.between(*window) for window in calm) * len(swapped) / len(calm),
         "frames_lost_inline": around(inlined),
