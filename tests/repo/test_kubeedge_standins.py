@@ -241,3 +241,78 @@ def test_a_runtime_without_cri_is_told(tmp_path: Path) -> None:
         pytest.raises(cri.CriError, match=r"refuses runtime\.v1"),
     ):
         cri.Cri(str(tmp_path / "s.sock")).look()
+
+
+SYSTEMCTL = """#!/bin/sh
+# Plays systemd's part for one service, in the folder $SERVICE.
+[ "$1" != --quiet ] || shift
+echo "$*" >> "$SERVICE/asked"
+case $1 in
+  show) [ ! -e "$SERVICE/pid" ] || echo ActiveState=active ;;
+  restart) "$SERVICE/start" 2> "$SERVICE/journal" > /dev/null & echo $! > "$SERVICE/pid" ;;
+  stop) kill "$(cat "$SERVICE/pid")" 2> /dev/null; rm -f "$SERVICE/pid" ;;
+esac
+exit 0
+"""
+
+
+def started(node: Node, service: Path, secret: str, **more: Any) -> dict[str, Any]:
+    """The module starts the stand-in by way of programs that play systemd's part."""
+    service.mkdir(exist_ok=True)
+    run = f"exec {sys.executable} {node.root / files.PROGRAM} --config={node.config}"
+    scripts = {
+        "systemctl": SYSTEMCTL,
+        "journalctl": '#!/bin/sh\ncat "$SERVICE/journal"\n',
+        "start": f"#!/bin/sh\n{run}\n",
+    }
+    for name, text in scripts.items():
+        (service / name).write_text(text)
+        (service / name).chmod(0o755)
+    arguments = {
+        "state": "restarted",
+        "timeout_seconds": 20,
+        "secrets": [secret],
+        "url": f"http://127.0.0.1:{node.health}/healthz/syncloop",
+        "certificate": str(node.root / files.CERTIFICATE),
+        **more,
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", f"{PLUGINS}.modules.edgecore_start"],
+        input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT / "collections",
+        env={
+            **os.environ,
+            "PATH": f"{service}{os.pathsep}{os.environ['PATH']}",
+            "SERVICE": str(service),
+            "KUBEEDGE_ROOT": str(node.root),
+            "KUBEEDGE_HEALTH_PORT": str(node.health),
+        },
+    )
+    assert secret not in done.stdout
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_a_start_that_cannot_succeed_ends_at_once_and_is_stopped(
+    node: Node, cloud: tuple[Any, dict[str, int]], tmp_path: Path
+) -> None:
+    node.bootstrap("very-secret-nonsense")
+    begun = time.monotonic()
+    found = started(node, tmp_path / "service", "very-secret-nonsense", stop_on_failure=True)
+    assert time.monotonic() - begun < 15
+    assert found["failed"]
+    assert "credentials are in the wrong format" in found["msg"]
+    assert "keadm gettoken" in found["advice"]
+    assert "very-secret-nonsense" in (tmp_path / "service" / "journal").read_text()
+    assert (tmp_path / "service" / "asked").read_text().splitlines()[-1] == "stop edgecore"
+    # The next one, with a good token, takes up from there.
+    node.bootstrap(cloud[0].token())
+    found = started(node, tmp_path / "service", cloud[0].token())
+    os.kill(int((tmp_path / "service" / "pid").read_text()), 15)
+    assert found.get("failed") is None, found
+    assert found["changed"]
+    asked = (tmp_path / "service" / "asked").read_text()
+    assert "daemon-reload\nenable edgecore\n" in asked
