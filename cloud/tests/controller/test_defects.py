@@ -53,7 +53,7 @@ def test_a_restart_loses_neither_rounds_nor_counts(rig: Rig) -> None:
 
 
 class Killed(BaseException):
-    """Stands for a SIGKILL where a process of its own would be too slow; test_survive_controller.py has the real one."""
+    """Stands for a SIGKILL where a process of its own would be too slow; test_survive_controller.py is real."""
 
 
 def test_a_hub_that_is_killed_again_and_again_under_a_worker_spends_no_attempts(rig: Rig) -> None:
