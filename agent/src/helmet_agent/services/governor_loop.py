@@ -172,7 +172,9 @@ class GovernorLoop:
                 self._stop(RestartWanted(f"memory is nearly used up: {used} of {limit}; leaving to be started afresh"))
                 self._leaving.set()
         elif decision != self._applied:
-            _log.warning("memory: what is shed has changed", level=decision.level.name.lower(), used=used, limit=limit)
+            # "level" is the log line's own.
+            step = f"{decision.level.name.lower()} {decision.frame_divisor}"
+            _log.warning("memory: what is shed has changed", step=step, used=used, limit=limit)
             self._apply(decision)
             self._applied = decision
         return decision
