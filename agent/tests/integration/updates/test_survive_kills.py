@@ -226,3 +226,22 @@ def test_kill_9_at_every_point_of_the_spool(tmp_path: Path, record_property: Any
             spool.close()
             first, total = first + 20, total + 1
     record_property("survive", f"item 1: {total} kills at {len(SPOOL)} points of the spool: 0 kept examples lost")
+
+
+def test_a_crash_loop_on_probation_goes_back_at_each_start_and_ends_in_quarantine(
+    lives: Lives, channel: Any, make_model: Callable[..., Any], record_property: Any
+) -> None:
+    base = lives.one().serves
+    model = make_model(seed=1, release=2, golden=())
+    channel.publish(model)
+    for life in range(1, 4):
+        points = lives.one(do=["take"]).points  # it ends without a goodbye
+        assert points[-1] == "pointed live", "it was killed on probation"
+        again = lives.one()
+        assert again.serves == base, "the next start serves the confirmed one"
+        state = lives.check(again.serves)
+        assert len(state.quarantined) == (life == 3)
+    assert "ended 3 times while the model was on probation" in state.quarantined[0].reason
+    before = len(lives.one(do=["take"]).points)
+    assert before == 0, "it is not tried again"
+    record_property("survive", "item 3: crash loop on probation: back at each start, quarantined with the third crash")
