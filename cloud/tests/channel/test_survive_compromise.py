@@ -88,7 +88,8 @@ def test_the_documented_way_out_of_stolen_online_keys(
     digest = hashlib.sha256(evil).hexdigest()
     target = followed.manifest_path
     place = home.channel / "targets" / target
-    Thief(home).strike(target, evil, place.with_name(f"{digest}.{place.name}"))
+    thief = Thief(home)
+    thief.strike(target, evil, place.with_name(f"{digest}.{place.name}"))
     seen = feed.check()
     assert seen is not None
     assert seen.manifest.name == "evil-one", "with all online keys a thief can publish: that is what they are for"
@@ -105,6 +106,8 @@ def test_the_documented_way_out_of_stolen_online_keys(
     again = feed.check()
     assert again is not None
     assert again.manifest.name == "model-one"
+    trusted = open_repository(home).root().signed.roles
+    assert not [role for role in ONLINE_ROLES if thief.signers[role].public_key.keyid in trusted[role].keyids]
     # What the thief can still sign is worth nothing, to nodes that saw it and to others.
     for path, content in struck.items():
         if path.name in ("timestamp.json", f"{FAR}.snapshot.json", f"{FAR}.targets.json"):
