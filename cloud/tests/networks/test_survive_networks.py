@@ -37,7 +37,7 @@ CHANNEL_FAULTS: dict[str, dict[str, Any]] = {
     "cut before the head": {"cut_after": -1},
     "cut in the body": {"cut_after": 40},
     "corrupt body": {"spoil": lambda body: body.replace(b'"sig"', b'"sog"')},
-    "slow loris": {"drip_seconds": 0.2},
+    "slow loris": {"drip_seconds": 0.05},
     "nothing comes": {"hang_after": -1},
 }
 
@@ -80,7 +80,11 @@ def node(feed: Any, clock: ManualClock, seed: int) -> tuple[UpdateLoop, list[flo
 
     def update() -> None:
         looked.append(clock.monotonic())
-        feed.check()
+        begin = time.monotonic()
+        try:
+            feed.check()
+        finally:
+            assert time.monotonic() - begin < 5.0, "a poll ends in time, whatever comes"
 
     updater: Any = SimpleNamespace(state=SimpleNamespace(phase=Phase.IDLE), update=update, counts={})
     shelf: Any = SimpleNamespace(requests=tuple)
