@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ansible.errors import AnsibleFilterError  # type: ignore[import-untyped]  # ansible ships no types
+from ansible_collections.helmet.edge.plugins.plugin_utils.sedna_cluster import folder_problems, surroundings
 from ansible_collections.helmet.edge.plugins.plugin_utils.sedna_documents import (
     DocumentError,
     from_manifests,
@@ -33,9 +34,23 @@ def sedna_manifests(texts: list[str], values: dict[str, object]) -> list[dict[st
         raise AnsibleFilterError(str(error)) from error
 
 
+def sedna_surroundings(namespace: str, secrets: list[dict[str, str]], with_namespace: bool) -> list[dict[str, Any]]:
+    """``namespace | helmet.edge.sedna_surroundings(secrets, with_namespace)``."""
+    try:
+        return surroundings(namespace, secrets, with_namespace=with_namespace)
+    except ValueError as error:
+        raise AnsibleFilterError(str(error)) from error
+
+
 class FilterModule:
     """What Ansible looks for."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters by name."""
-        return {"sedna_resources": sedna_resources, "sedna_manifests": sedna_manifests, "sedna_says": says}
+        return {
+            "sedna_resources": sedna_resources,
+            "sedna_manifests": sedna_manifests,
+            "sedna_says": says,
+            "sedna_surroundings": sedna_surroundings,
+            "sedna_folder_problems": folder_problems,
+        }

@@ -181,6 +181,12 @@ def _template(job: Mapping[str, Any], part: str) -> dict[str, Any]:
     spec: dict[str, Any] = {"containers": [container]}
     node = given.get("node") or job.get("node")
     spec |= {"nodeName": node} if node else {}
+    selector = given.get("node_selector") or job.get("node_selector")
+    spec |= {"nodeSelector": {key: _text(value) for key, value in selector.items()}} if selector else {}
+    secrets = given.get("pull_secrets") or job.get("pull_secrets")
+    spec |= {"imagePullSecrets": [{"name": name} for name in secrets]} if secrets else {}
+    user = given.get("run_as_user", job.get("run_as_user"))
+    spec |= {"securityContext": {"runAsUser": int(user)}} if user is not None else {}
     if folders:
         spec["volumes"] = [
             {"name": folder["name"], "hostPath": {"path": folder["host"], "type": folder["type"]}} for folder in folders
