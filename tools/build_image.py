@@ -8,6 +8,7 @@ base image's Python must be the one that ``--python`` names.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import platform
@@ -100,11 +101,21 @@ def fill(context: Path, image: Image, python: str, architecture: str) -> None:
         shutil.copy(ROOT / "containers" / program, context)
 
 
+def digest_of(context: Path) -> str:
+    """Tells one context from another: sha256 over names and contents."""
+    found = hashlib.sha256()
+    for path in sorted(one for one in context.rglob("*") if one.is_file()):
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        found.update(f"{content}  {path.relative_to(context).as_posix()}\n".encode())
+    return found.hexdigest()
+
+
 def build(given: argparse.Namespace, context: Path) -> str:
     """Builds; returns the image's name."""
     tag = given.tag or f"localhost/helmet-{given.image}:latest"
     file = ROOT / "containers" / given.image / "Containerfile"
     command = [given.engine, "build", "--network=none", "--tag", tag, "--file", str(file)]
+    command += ["--build-arg", f"DIGEST={digest_of(context)}"]
     if given.architecture != platform.machine():
         command += ["--platform", PLATFORMS[given.architecture]]
     if given.base:

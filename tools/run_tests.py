@@ -102,6 +102,7 @@ SUITES = (
         for scenario in ("edge_agent", "edge_agent_upgrade", "helmet_hub", "site")
     ),
     molecule("air_gap", HOST_PACKAGES, root=True),
+    Suite("sedna", pytest("tests/sedna", "tests/containers", parallel=False), HOST_PACKAGES, root=True, lane=PLAYBOOKS),
     molecule("kubeedge_node", HOST_PACKAGES, root=True),
 )
 
