@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A stand-in for a cluster's API, as far as Ansible's k8s modules ask: discovery, and objects of any served kind.
 
-It follows the Kubernetes API conventions (discovery documents, Status objects on errors, merge patches
-by RFC 7386). What the hub's own face does not serve, namespaces and secrets, is here too. It admits everything; deleting a
-namespace takes all that is in it, and nothing can be made in a namespace that is not there.
+It follows the Kubernetes API conventions (discovery documents, Status objects on errors, merge patches by RFC 7386).
+What the hub's own face does not serve, namespaces and secrets, is here too. It admits everything; deleting a namespace
+takes all that is in it, and nothing can be made in a namespace that is not there.
 """
 
 from __future__ import annotations
