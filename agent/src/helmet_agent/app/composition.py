@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from helmet_agent.app.updates import Models
     from helmet_agent.config import AgentConfig
-    from helmet_agent.ports import BgrImage, Calendar, Clock, ExampleSink, FrameSource
+    from helmet_agent.ports import BgrImage, Clock, ExampleSink, FrameSource
     from helmet_agent.sedna_hot import HotUpdates
     from helmet_agent.services.deploy_reports import DeployReports
     from helmet_agent.services.mining import MiningStage
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from helmet_agent.services.update_loop import UpdateLoop
     from helmet_agent.services.uplink import Uplink
     from helmet_agent.source_url import SourceSettings
+    from helmet_agent.timekeeping import Calendar
     from helmet_agent.vision.letterbox import PreparedFrame
 
 VIDEO_RATE = 12.0

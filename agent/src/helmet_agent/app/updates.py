@@ -40,10 +40,11 @@ if TYPE_CHECKING:
     from helmet_agent.contract import FileReference
     from helmet_agent.crash_points import Reach
     from helmet_agent.detector import HelmetDetector
-    from helmet_agent.ports import Calendar, Clock, ModelFeed, ModelOffer, ModelProbe
+    from helmet_agent.ports import Clock, ModelFeed, ModelOffer, ModelProbe
     from helmet_agent.runtime import ModelSlot
     from helmet_agent.services.governor_loop import Reading
     from helmet_agent.services.live_model import LiveModel
+    from helmet_agent.timekeeping import Calendar
 
 MOST_FALLBACKS = 5
 PROBE_ROOM_BYTES = 128 << 20

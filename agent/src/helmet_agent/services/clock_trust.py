@@ -55,7 +55,7 @@ class LastTime(Protocol):
 
 
 class ClockTrust:
-    """Implements ``ports.Calendar``; from any thread.
+    """Implements ``timekeeping.Calendar``; from any thread.
 
     Args:
         clock: the machine's.

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
     from helmet_agent.adapters.tuf_feed.transport import Body, Transport
     from helmet_agent.contract import FileReference
-    from helmet_agent.ports import Calendar, Clock
+    from helmet_agent.ports import Clock
+    from helmet_agent.timekeeping import Calendar
 
 REFRESH_SECONDS = 86_400.0
 """All metadata is verified anew this often, so that a channel that is held back at an old state is noticed."""
