@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from helmet_cloud.training.batches import Part, batches
+from helmet_cloud.training.dataset import load
 from helmet_cloud.training.export import save_weights
 from helmet_cloud.training.network import NetworkSpec, build_network
 from helmet_cloud.training.retention import distillation_loss, unfrozen
@@ -17,6 +18,7 @@ from helmet_cloud.training.schedule import Plan, round_plan
 from helmet_cloud.training.train import Trainer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from helmet_cloud.labels import LabelledPicture
@@ -99,21 +101,29 @@ def test_frozen_round_moves_the_heads_and_nothing_else(pictures: list[LabelledPi
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # tracing the network takes a minute, more on a busy machine
-def test_kept_round_stays_nearer_to_what_the_old_model_said(tmp_path: Path, pictures: list[LabelledPicture]) -> None:
-    keras.utils.set_random_seed(3)
+def test_kept_round_stays_nearer_to_what_the_old_model_said(
+    tmp_path: Path, pictures: list[LabelledPicture], draw: Callable[..., LabelledPicture]
+) -> None:
+    """Told by pictures of the old site that the round has not got: how far the new model is from what the old one said.
+
+    Kept rounds came to .61 to .83 of that distance with other seeds, and with a start that had learned; a round that
+    ignores the old model comes to 1.
+    """
+    keras.utils.set_random_seed(2)
     start = build_network(TINY)
     save_weights(start, tmp_path / "weights.npz")
-    look = np.random.default_rng(1).uniform(0, 255, (2, 64, 96, 3)).astype(np.float32)
+    old = [load(draw(tmp_path / "old" / f"{number}.png", 100 + number)).picture for number in range(16)]
+    look = np.stack(old).astype(np.float32)
     said = start.model(look, training=False)
     far = []
     for distil in (0.0, 5.0):
-        plan = round_plan(12, 1, batch=4, peak_rate=3e-3, distil=distil, **SIZE)
+        plan = round_plan(12, 2, batch=4, peak_rate=3e-3, distil=distil, **SIZE)
         kept, _ = train_round(
             tmp_path / "weights.npz", pictures, [], plan, tmp_path / f"{distil}.npz", say=lambda _line: None, spec=TINY
         )
-        now = kept.model(look, training=False)
-        far.append(sum(float(tf.reduce_mean(tf.abs(a - b))) for a, b in zip(now, said, strict=True)))
-    assert far[1] < far[0]
+        far.append(float(distillation_loss(kept.model(look, training=False), said, 64, 96)))
+    assert far[0] > 0.05, "the round has moved it"
+    assert far[1] < 0.85 * far[0]
 
 
 @pytest.mark.parametrize(
