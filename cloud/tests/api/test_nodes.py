@@ -135,7 +135,8 @@ def test_reports_that_cannot_be_right_are_refused(fleet: Fleet) -> None:
         return fleet.client.post(path, content=content, headers=headers).status_code
 
     good = json.dumps(REPORT.to_json()).encode()
-    assert post("/v1/nodes/edge-2/report", good) == 400
+    assert post("/v1/nodes/edge-2/report", good) == 403, "a node's token is good for its own reports"
+    assert post("/v1/nodes/edge-1/report", good.replace(b'"edge-1"', b'"edge-2"')) == 400
     assert post("/v1/nodes/..%2Fx/report", good) == 404
     assert post("/v1/nodes/edge-1/report", b"[" * 60_000) == 400
     assert post("/v1/nodes/edge-1/report", b" " * (MAX_REPORT_BYTES + 1)) == 413
