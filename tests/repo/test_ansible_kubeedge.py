@@ -9,6 +9,8 @@ from __future__ import annotations
 import base64
 import importlib
 import json
+import os
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -234,6 +236,39 @@ def test_a_token_in_the_file_is_blanked_and_not_shown() -> None:
     whole = config.differences(present, {"modules": "none"})
     assert "very-secret" not in str(whole)
     assert whole[0][0] == "modules"
+
+
+def test_no_verbosity_shows_a_token_that_the_file_on_the_node_holds(tmp_path: Path) -> None:
+    # Ansible's own ssh connection, on the way to this machine.
+    ssh = tmp_path / "ssh"
+    ssh.write_text('#!/bin/sh\nfor last; do :; done\nexec sh -c "$last"\n')
+    ssh.chmod(0o700)
+    there = tmp_path / "edgecore.yaml"
+    there.write_text(yaml.safe_dump({"modules": {"edgeHub": {"token": "very-secret", "projectID": "seen"}}}))
+    reach = {
+        "ansible_connection": "ssh",
+        "ansible_ssh_executable": str(ssh),
+        "ansible_ssh_transfer_method": "piped",
+        "ansible_python_interpreter": sys.executable,
+        "ansible_remote_tmp": str(tmp_path / "remote"),
+    }
+    words = ["node", "--inventory", "node,", "--module-name", "helmet.edge.edgecore_config", "--diff", "-vvvv"]
+    arguments = json.dumps({"dest": str(there), "settings": ASKED, "mode": "0600"})
+    done = subprocess.run(
+        [Path(sys.executable).with_name("ansible"), *words, "--args", arguments, "--extra-vars", json.dumps(reach)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"ANSIBLE_LOCAL_TEMP": str(tmp_path), "ANSIBLE_HOME": str(tmp_path)},
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert config.parsed(there.read_text())["modules"]["edgeHub"].items() >= {"token": "", "projectID": "seen"}.items()
+    assert "modules.edgeHub.token: ***" in done.stdout
+    said = done.stdout + done.stderr
+    encoded = [base64.b64encode(b"x" * before + b"very-secret")[2 + before :][:10].decode() for before in range(3)]
+    assert "SSH: EXEC" in said
+    assert not [form for form in ("very-secret", *encoded) if form in said]
 
 
 @pytest.mark.parametrize("text", ["", "- a list", "a: [", "just words"])

@@ -9,6 +9,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase  # type: ignore[import-untyped]  # ansible ships no types
 from ansible_collections.helmet.edge.plugins.plugin_utils.edgecore_config import brought_to, differences
+from ansible_collections.helmet.edge.plugins.plugin_utils.unspoken import unspoken
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # its base has no types
@@ -24,7 +25,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # its base has no types
         arguments = dict(self._task.args)
         # Plain values: YAML's writer does not know Ansible's own kinds of text.
         wanted = json.loads(json.dumps(arguments.pop("settings")))
-        read = self._execute_module("ansible.legacy.slurp", module_args={"src": arguments["dest"]}, task_vars=task_vars)
+        with unspoken(self._connection):
+            source = {"src": arguments["dest"]}
+            read = self._execute_module("ansible.legacy.slurp", module_args=source, task_vars=task_vars)
         if read.get("failed") and "not found" not in str(read.get("msg")):
             return dict(read)
         text = base64.b64decode(read.get("content") or b"").decode(errors="replace")

@@ -9,6 +9,7 @@ from typing import Any
 from ansible.plugins.action import ActionBase  # type: ignore[import-untyped]  # ansible ships no types
 from ansible_collections.helmet.edge.plugins.module_utils.edgecore_state import Certificate, Found, Wanted, judge
 from ansible_collections.helmet.edge.plugins.plugin_utils.edgecore_config import parsed
+from ansible_collections.helmet.edge.plugins.plugin_utils.unspoken import unspoken
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # its base has no types
@@ -20,9 +21,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # its base has no types
         """Runs the module on the node, then the rules here."""
         super().run(tmp, task_vars)
         wanted = Wanted(**self._task.args)
-        looked = dict(
-            self._execute_module("helmet.edge.kubeedge_state", module_args=self._task.args, task_vars=task_vars)
-        )
+        with unspoken(self._connection):
+            looked = dict(
+                self._execute_module("helmet.edge.kubeedge_state", module_args=self._task.args, task_vars=task_vars)
+            )
         found = looked.pop("found", None)
         if found is None:
             return looked
