@@ -71,10 +71,10 @@ def pytest(*arguments: str, parallel: bool = True) -> tuple[str, ...]:
     return (str(BIN / "pytest"), "-q", *(("-n", "auto") if parallel else ()), *arguments)
 
 
-def molecule(scenario: str, needs: tuple[str, ...] = (), *, root: bool = False) -> Suite:
+def molecule(scenario: str, needs: tuple[str, ...] = (), *, root: bool = False, lane: str = "playbooks") -> Suite:
     """A molecule scenario; what it needs is a host of its own."""
     command = (str(BIN / "molecule"), "test", "--scenario-name", scenario)
-    return Suite(f"molecule {scenario}", command, needs, root, PLAYBOOKS)
+    return Suite(f"molecule {scenario}", command, needs, root, lane)
 
 
 def first_word(command: tuple[str, ...]) -> str:
@@ -83,6 +83,8 @@ def first_word(command: tuple[str, ...]) -> str:
 
 
 PLAYBOOKS = "playbooks"
+ALONE = "alone"
+"""Scenarios that promise a time: nothing runs beside them, after the lanes are done."""
 HOST_PACKAGES = ("podman", "runc", "mmdebstrap", "netavark", "aardvark-dns", "iptables", "openssh-client")
 PLAIN = "not slow and not rtsp and not host and not training"
 SUITES = (
@@ -97,10 +99,8 @@ SUITES = (
     molecule("sedna_jobs"),
     Suite("interrupted", pytest("tests/interrupted", parallel=False), lane=PLAYBOOKS),
     molecule("edge_images", (*HOST_PACKAGES[:2], "containerd"), root=True),
-    *(
-        molecule(scenario, HOST_PACKAGES, root=True)
-        for scenario in ("edge_agent", "edge_agent_upgrade", "helmet_hub", "site")
-    ),
+    *(molecule(scenario, HOST_PACKAGES, root=True) for scenario in ("edge_agent", "helmet_hub")),
+    *(molecule(scenario, HOST_PACKAGES, root=True, lane=ALONE) for scenario in ("edge_agent_upgrade", "site")),
     molecule("air_gap", HOST_PACKAGES, root=True),
     Suite("sedna", pytest("tests/sedna", "tests/containers", parallel=False), HOST_PACKAGES, root=True, lane=PLAYBOOKS),
     molecule("kubeedge_node", HOST_PACKAGES, root=True),
@@ -215,7 +215,11 @@ def main() -> int:
     if not chosen:
         parser.error(f"no such suite: {', '.join(wanted)}")
     single = len(chosen) == 1
-    outcomes = run_lanes(chosen, lambda suite: run(suite, aloud=single))
+    outcomes = [
+        outcome
+        for part in ([s for s in chosen if s.lane != ALONE], [s for s in chosen if s.lane == ALONE])
+        for outcome in run_lanes(part, lambda suite: run(suite, aloud=single))
+    ]
     print(table(outcomes))
     for outcome in outcomes:
         if outcome.decisive:
