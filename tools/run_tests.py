@@ -77,7 +77,7 @@ def molecule(scenario: str, needs: tuple[str, ...] = (), *, root: bool = False, 
     return Suite(f"molecule {scenario}", command, needs, root, lane)
 
 
-def first_word(command: tuple[str, ...]) -> str:
+def as_typed(command: tuple[str, ...]) -> str:
     """The command as a person would type it."""
     return " ".join([Path(command[0]).name, *command[1:]])
 
@@ -120,7 +120,7 @@ def run(suite: Suite, *, aloud: bool = True, logs: Path = LOGS) -> Outcome:
     reason = missing_for(suite)
     if reason:
         return Outcome(suite.name, "left out", reason)
-    print(f"\n==> {suite.name}: {first_word(suite.command)}", flush=True)
+    print(f"\n==> {suite.name}: {as_typed(suite.command)}", flush=True)
     started = time.monotonic()
     environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}"}
     lines: list[str] = []
@@ -196,6 +196,13 @@ def run_lanes(suites: list[Suite], act: Callable[[Suite], Outcome]) -> list[Outc
     return [outcomes[suite.name] for suite in suites]
 
 
+def run_all(suites: list[Suite], act: Callable[[Suite], Outcome]) -> list[Outcome]:
+    """The lanes side by side, and after them what has to be alone."""
+    beside = [suite for suite in suites if suite.lane != ALONE]
+    alone = [suite for suite in suites if suite.lane == ALONE]
+    return run_lanes(beside, act) + run_lanes(alone, act)
+
+
 def table(outcomes: list[Outcome]) -> str:
     """The closing table."""
     width = max(len(outcome.suite) for outcome in outcomes)
@@ -215,11 +222,7 @@ def main() -> int:
     if not chosen:
         parser.error(f"no such suite: {', '.join(wanted)}")
     single = len(chosen) == 1
-    outcomes = [
-        outcome
-        for part in ([s for s in chosen if s.lane != ALONE], [s for s in chosen if s.lane == ALONE])
-        for outcome in run_lanes(part, lambda suite: run(suite, aloud=single))
-    ]
+    outcomes = run_all(chosen, lambda suite: run(suite, aloud=single))
     print(table(outcomes))
     for outcome in outcomes:
         if outcome.decisive:

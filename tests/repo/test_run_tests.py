@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import threading
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -87,3 +88,24 @@ def test_a_suite_whose_program_is_missing_fails_and_the_lane_goes_on() -> None:
 
     outcomes = run_tests.run_lanes([run_tests.Suite(name, (), lane="a") for name in ("a1", "a2")], act)
     assert [outcome.state for outcome in outcomes] == ["FAILED", "run"]
+
+
+def test_a_suite_that_promises_a_time_has_nothing_beside_it() -> None:
+    at_work: set[str] = set()
+    crowded: list[str] = []
+    lock = threading.Lock()
+
+    def act(each: object) -> object:
+        with lock:
+            at_work.add(each.name)
+        time.sleep(0.1)
+        with lock:
+            if each.lane == run_tests.ALONE and at_work != {each.name}:
+                crowded.append(each.name)
+            at_work.discard(each.name)
+        return run_tests.Outcome(each.name, "run", "")
+
+    lanes = {"timed": run_tests.ALONE, "a1": "a", "a2": "a", "b1": "b"}
+    outcomes = run_tests.run_all([run_tests.Suite(name, (), lane=lane) for name, lane in lanes.items()], act)
+    assert crowded == []
+    assert {outcome.suite for outcome in outcomes} == set(lanes)
