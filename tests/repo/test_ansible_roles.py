@@ -271,3 +271,16 @@ def test_the_page_of_variables_is_what_the_roles_say() -> None:
     for role in ROLES:
         for name in load(ROOT / "roles" / role / "defaults" / "main.yml"):
             assert f"| `{name}` |" in page
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "molecule").glob("*/molecule.yml")), ids=lambda file: file.parent.name)
+def test_a_scenario_prepares_anew_each_time(file: Path) -> None:
+    """Molecule remembers, outside of the checkout, that it has prepared, until it destroys: a second checkout of the
+    same path would go without what the first one had made."""
+    shared = yaml.safe_load((ROOT / ".config" / "molecule" / "config.yml").read_text())
+    own = yaml.safe_load(file.read_text()) or {}
+    sequence = own.get("scenario", shared["scenario"]).get("test_sequence", shared["scenario"]["test_sequence"])
+    if "prepare" in sequence:
+        assert "destroy" in sequence[: sequence.index("prepare")], sequence
+    else:
+        assert "prepare" not in own.get("ansible", {}).get("playbooks", {}), "prepared nowhere"
