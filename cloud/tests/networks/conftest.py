@@ -238,9 +238,10 @@ class FaultProxy:
 
 @dataclass
 class RunningHub:
-    """A serving hub, the proxy before it and a node that it knows."""
+    """A serving hub, the proxy before it and a node that it knows; ``url`` goes round the proxy."""
 
     home: HubHome
+    url: str
     proxy: FaultProxy
     token_file: Path
     published: ModelManifest
@@ -284,9 +285,10 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
         assert process.poll() is None, log.read_text()
         assert time.monotonic() < deadline, log.read_text()
         time.sleep(0.02)
-    port = int(json.loads((home.folder / "address").read_text())["listen"].rpartition(":")[2])
+    address = json.loads((home.folder / "address").read_text())
+    port = int(address["listen"].rpartition(":")[2])
     proxy = FaultProxy(port, ssl.create_default_context(cafile=str(home.tls / "ca.crt")))
-    yield RunningHub(home, proxy, place / "hub.token", manifest)
+    yield RunningHub(home, address["url"], proxy, place / "hub.token", manifest)
     proxy.close()
     process.kill()
     process.wait()
