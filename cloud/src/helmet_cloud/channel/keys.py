@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Root, Snapshot, Targets, Timestamp
 
@@ -45,7 +45,7 @@ class KeyStore:
         """
         tried = self.path(role)
         for coming in (False, True):
-            found = self._read(self.path(role, coming=coming))
+            found = read_signer(self.path(role, coming=coming))
             if found is not None and found.public_key.keyid in key_ids:
                 return found
         if not tried.exists():
@@ -60,30 +60,62 @@ class KeyStore:
             StorageError: it cannot be written.
         """
         path = self.path(role, coming=coming)
-        found = self._read(path)
+        found = read_signer(path)
         if found is None:
             make_folder(path.parent, mode=0o700)
             found = CryptoSigner.generate_ed25519()
             write_atomic(path, found.private_bytes, mode=0o600)
         return found
 
-    def adopt(self, role: str) -> None:
-        """The coming key becomes the key; the old one is gone for good.
+    def root_signers(self, key_ids: Collection[str]) -> list[CryptoSigner]:
+        """Every key of those that lies in the offline folder; mostly none.
+
+        Raises:
+            HubError: one cannot be read.
+        """
+        paths = sorted(self._offline.glob("*.pem")) if self._offline.is_dir() else []
+        found = [signer for path in paths if (signer := read_signer(path)) is not None]
+        return list({one.public_key.keyid: one for one in found if one.public_key.keyid in key_ids}.values())
+
+    def adopt(self, role: str, key_ids: Collection[str]) -> None:
+        """The coming key, where it is one of these, becomes the key; the old one is gone for good.
 
         Raises:
             StorageError: it cannot be written.
         """
         coming = self.path(role, coming=True)
-        if coming.exists():
-            with reported("read", coming):
-                content = coming.read_bytes()
-            write_atomic(self.path(role), content, mode=0o600)
+        found = read_signer(coming)
+        if found is not None and found.public_key.keyid in key_ids:
+            write_atomic(self.path(role), found.private_bytes, mode=0o600)
             remove_durable(coming)
 
-    def _read(self, path: Path) -> CryptoSigner | None:
-        try:
-            with reported("read", path):
-                content = path.read_bytes() if path.exists() else None
-            return None if content is None else CryptoSigner(load_pem_private_key(content, None))
-        except (ValueError, TypeError) as error:
-            raise HubError(f"{path} is no private key: {error}") from error
+
+def make_root_key(path: Path) -> CryptoSigner:
+    """One holder's root key in a file, its public half beside it as ``.pub``; makes what is missing of both.
+
+    Raises:
+        HubError: the file holds something else.
+        StorageError: it cannot be written.
+    """
+    found = read_signer(path)
+    if found is None:
+        found = CryptoSigner.generate_ed25519()
+        write_atomic(path, found.private_bytes, mode=0o600)
+    private = load_pem_private_key(found.private_bytes, None)
+    public = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    write_atomic(path.with_suffix(".pub"), public, mode=0o644)
+    return found
+
+
+def read_signer(path: Path) -> CryptoSigner | None:
+    """A private key; None when there is no such file.
+
+    Raises:
+        HubError: it holds something else. StorageError: it cannot be read.
+    """
+    try:
+        with reported("read", path):
+            content = path.read_bytes() if path.exists() else None
+        return None if content is None else CryptoSigner(load_pem_private_key(content, None))
+    except (ValueError, TypeError) as error:
+        raise HubError(f"{path} is no private key: {error}") from error

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 METADATA, TARGETS = "metadata", "targets"
 TIMESTAMP_FILE = "timestamp.json"
+NEXT_ROOT = "next-root.json"
+"""Beside the channel's folder, not in it: nobody reads it but those who sign it."""
 RINGS = ("canary", "stable")
 """Canaries take a model first; promotion publishes it to everybody."""
 

@@ -8,6 +8,7 @@ crash left behind before that last step is named nowhere and is removed by ``hea
 
 from __future__ import annotations
 
+import copy
 import datetime as dt
 import re
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from tuf.api.serialization.json import JSONSerializer
 
 from helmet_agent.durable import make_folder, remove_durable, reported, sweep_temporaries, write_atomic
 from helmet_cloud.channel.keys import ONLINE_ROLES, ROLES
-from helmet_cloud.channel.layout import METADATA, TARGETS, TIMESTAMP_FILE
+from helmet_cloud.channel.layout import METADATA, NEXT_ROOT, TARGETS, TIMESTAMP_FILE
 from helmet_cloud.errors import HubError
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class Repository:
     ) -> None:
         self.metadata = folder / METADATA
         self.targets = folder / TARGETS
+        self.next_root = folder.with_name(NEXT_ROOT)
         self.keys = keys
         self._now = now
         self._reached = reached
@@ -178,9 +180,16 @@ class Repository:
         else:
             self._write_timestamp(state.root, state.timestamp.signed.snapshot_meta, version, more)
 
-    def write_root(self, root: Root, signers: Sequence[Signer]) -> None:
-        """Publishes a new root; its version must follow on the newest one's."""
-        self._write(Metadata(root), f"{root.version}.root.json", signers)
+    def following(self) -> Root:
+        """What a next root begins as: the present one, one version on, with its whole lifetime before it."""
+        found = copy.deepcopy(self.root().signed)
+        found.version += 1
+        found.expires = self.expiry(Root.type)
+        return found
+
+    def write_root(self, root: Metadata[Root]) -> None:
+        """Publishes a signed root; its version must follow on the newest one's."""
+        self._write(root, f"{root.signed.version}.root.json", ())
         self._reached("root")
 
     def due(self) -> str | None:

@@ -8,12 +8,12 @@ together with the old one (TUF specification, 6.1), so nodes that were given any
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING
 
-from tuf.api.metadata import Root, Targets
+from tuf.api.metadata import Metadata, Root, Targets
 
-from helmet_cloud.channel.keys import ONLINE_ROLES, ROLES
+from helmet_cloud.channel.keys import ROLES
+from helmet_cloud.channel.next_root import adopt, leave, missing, refuse_second, take
 from helmet_cloud.errors import BadRequest
 
 if TYPE_CHECKING:
@@ -28,8 +28,12 @@ if TYPE_CHECKING:
 def rotate(repository: Repository, lock: ChannelLock, role: str) -> str:
     """Gives a role a new key; an interrupted rotation is finished instead. Returns the new key's id.
 
+    Where the root asks for more signatures than there are keys in ``DIR/offline-keys``, the next root is left for its
+    holders to sign (``next_root``), and the old key counts until it is published.
+
     Raises:
-        BadRequest: there is no such role.
+        BadRequest: there is no such role, or the root has several keys.
+        Conflict: another next root waits for signatures.
         HubError: the root key, or the role's, is missing.
         StorageError: the disk.
     """
@@ -38,19 +42,19 @@ def rotate(repository: Repository, lock: ChannelLock, role: str) -> str:
     keys = repository.keys
     with lock.held():
         repository.heal()
+        refuse_second(repository)
         root = repository.root().signed
-        root_key = keys.signer(Root.type, root.roles[Root.type].keyids)
+        if role == Root.type and len(root.roles[role].keyids) > 1:
+            raise BadRequest("the root has several keys: name those that it shall have with `channel new-root`")
+        signers = root_signers(repository, root)
         old = keys.signer(role, root.roles[role].keyids)
         new = keys.ensure(role, coming=True)
         if old.public_key.keyid != new.public_key.keyid:
-            if role in ONLINE_ROLES:
-                repository.sign_again(role, {role: [new]})
-            changed = _next(repository, root)
+            changed = repository.following()
             changed.add_key(new.public_key, role)
             changed.revoke_key(old.public_key.keyid, role)
-            signers: Sequence[Signer] = [root_key, new] if role == Root.type else [root_key]
-            repository.write_root(changed, signers)
-        keys.adopt(role)
+            _take_or_leave(repository, changed, [*signers, new] if role == Root.type else signers)
+        adopt(repository)
         return new.public_key.keyid
 
 
@@ -66,6 +70,7 @@ def resign(repository: Repository, lock: ChannelLock, role: str, skip: int = 0) 
 
     Raises:
         BadRequest: there is no such role, or the root is to skip, which clients would not follow.
+        Conflict: another next root waits for signatures.
         HubError: a key is missing.
         StorageError: the disk.
     """
@@ -76,16 +81,30 @@ def resign(repository: Repository, lock: ChannelLock, role: str, skip: int = 0) 
     with lock.held():
         repository.heal()
         if role == Root.type:
-            root = repository.root().signed
-            repository.write_root(_next(repository, root), [repository.keys.signer(role, root.roles[role].keyids)])
+            refuse_second(repository)
+            _take_or_leave(repository, repository.following(), root_signers(repository, repository.root().signed))
         elif role == Targets.type:
             repository.commit(repository.state().targets.signed.targets, {}, skip=skip)
         else:
             repository.sign_again(role)
 
 
-def _next(repository: Repository, root: Root) -> Root:
-    found = copy.deepcopy(root)
-    found.version += 1
-    found.expires = repository.expiry(Root.type)
-    return found
+def root_signers(repository: Repository, root: Root) -> Sequence[Signer]:
+    """The root's keys that lie here; a root of one key asks for it, since nothing is gained by waiting.
+
+    Raises:
+        HubError: the only key is missing, or one cannot be read.
+    """
+    key_ids = root.roles[Root.type].keyids
+    found = repository.keys.root_signers(key_ids)
+    return found if found or len(key_ids) > 1 else [repository.keys.signer(Root.type, key_ids)]
+
+
+def _take_or_leave(repository: Repository, changed: Root, signers: Sequence[Signer]) -> None:
+    found = Metadata(changed)
+    for signer in signers:
+        found.sign(signer, append=True)
+    if missing(repository.root().signed, found):
+        leave(repository, found)
+    else:
+        take(repository, found)

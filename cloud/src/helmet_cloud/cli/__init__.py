@@ -12,6 +12,7 @@ import typer
 from helmet_agent.errors import EXIT_FAILED, EXIT_OK, EXIT_USAGE, AgentError
 from helmet_cloud.cli.backup import backup, restore
 from helmet_cloud.cli.channel import channel
+from helmet_cloud.cli.channel_root import new_root, publish_root, root_key, sign_root
 from helmet_cloud.cli.check_config import check_config
 from helmet_cloud.cli.doctor import doctor
 from helmet_cloud.cli.evaluate import evaluate
@@ -44,6 +45,8 @@ app.add_typer(models, name="models")
 app.add_typer(nodes, name="nodes")
 app.add_typer(examples, name="examples")
 app.add_typer(jobs, name="jobs")
+for command in (root_key, new_root, sign_root, publish_root):
+    channel.command()(command)
 app.add_typer(channel, name="channel")
 app.command()(init)
 app.command()(serve)

@@ -12,6 +12,7 @@ from helmet_agent.diagnosis import FAILED, OK, WARNING, Finding
 from helmet_cloud.api.server import server_tls
 from helmet_cloud.channel import open_repository
 from helmet_cloud.channel.keys import ONLINE_ROLES
+from helmet_cloud.channel.next_root import waiting
 from helmet_cloud.errors import HubError
 from helmet_cloud.setup.tls import TlsFiles
 from helmet_cloud.store.tokens import TOKEN_PATTERN, token_digest
@@ -60,6 +61,10 @@ def keys(home: HubHome, now: float) -> Iterator[Finding]:
         except HubError as error:
             yield Finding("keys", FAILED, str(error))
             return
+    next_root = waiting(repository)
+    if next_root:
+        yield Finding("keys", WARNING, next_root)
+        return
     away = "is away, as it should be" if not any(home.offline_keys.glob("*")) else "lies here: take it away"
     yield Finding("keys", OK, f"the online keys are the root's; the root's own key {away}")
 
