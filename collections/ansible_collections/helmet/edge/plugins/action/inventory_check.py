@@ -39,12 +39,18 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # its base has no types
         values = self._values(variables, known)
         findings += _of_wrong_type(specs, values)
         groups = variables.get("groups", {})
-        findings += contradictions(values, hub_in_inventory=bool(groups.get("hubs")))
+        findings += contradictions(values, hub_in_inventory=bool(groups.get("hubs")), read=self._read)
         # A hub may share its machine with a node.
         hosts = [host for host in variables["ansible_play_hosts_all"] if host not in groups.get("hubs", ())]
         if hosts and variables["inventory_hostname"] == hosts[0]:
             findings += same_node({host: _plain(variables["hostvars"][host]) for host in hosts})
         return {"changed": False, "findings": findings}
+
+    def _read(self, path: str) -> bytes:
+        try:
+            return str(self._loader.get_text_file_contents(path)).encode()
+        except AnsibleError as error:
+            raise OSError(str(error)) from error
 
     def _values(self, variables: Mapping[str, Any], known: set[str]) -> dict[str, Any]:
         """The values that can be known before the host was asked for its facts; the roles check the others."""

@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from ansible_collections.helmet.edge.plugins.plugin_utils import given_certificate
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 EVERYWHERE = ("0.0.0.0", "[::]")  # noqa: S104 - compared with, nothing is bound
@@ -47,8 +50,13 @@ def connection(values: Mapping[str, Any], *, hub_in_inventory: bool) -> Iterator
         yield "edge_agent_ring is canary, but without edge_agent_follow the node takes no models at all"
 
 
-def hub(values: Mapping[str, Any]) -> Iterator[str]:
-    """The hub's own variables."""
+def hub(values: Mapping[str, Any], read: Callable[[str], bytes]) -> Iterator[str]:
+    """The hub's own variables.
+
+    Args:
+        values: what is given and can be known now.
+        read: a file of the controller, taken out of its vault where it lies in one; OSError where that cannot be done.
+    """
     listen, public = _text(values, "helmet_hub_listen"), _text(values, "helmet_hub_public_url")
     host, _, port = listen.rpartition(":")
     if listen and not (host and port.isdigit()):
@@ -60,6 +68,8 @@ def hub(values: Mapping[str, Any]) -> Iterator[str]:
     given = [name for name in TLS if values.get(name)]
     if given and len(given) < len(TLS):
         yield f"{' and '.join(given)} given without {' and '.join(sorted(set(TLS) - set(given)))}: all three or none"
+    elif given and all(Path(_text(values, name)).is_file() for name in TLS):
+        yield from _certificate(values, read, _host(public) or ("" if host in EVERYWHERE else host))
     for name in (*given, "helmet_hub_wheel", "helmet_hub_agent_wheel", "helmet_hub_requirements"):
         path = _text(values, name)
         if path and not Path(path).is_file():
@@ -69,6 +79,25 @@ def hub(values: Mapping[str, Any]) -> Iterator[str]:
         yield f"helmet_hub_wheelhouse: {wheelhouse} on the controller is no folder with wheels"
     if int(values.get("helmet_hub_releases_kept", FEWEST_RELEASES)) < FEWEST_RELEASES:
         yield f"helmet_hub_releases_kept: at least {FEWEST_RELEASES} releases are kept, or there is none to go back to"
+
+
+def _certificate(values: Mapping[str, Any], read: Callable[[str], bytes], host: str) -> Iterator[str]:
+    contents = {}
+    for name in TLS:
+        try:
+            contents[name] = read(_text(values, name))
+        except OSError as error:
+            yield f"{name}: it cannot be read: {error}"
+            return
+    certificate, key, authority = (contents[name] for name in TLS)
+    yield from given_certificate.faults(certificate, key, authority, host, dt.datetime.now(dt.UTC))
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
 
 
 def _text(values: Mapping[str, Any], name: str) -> str:

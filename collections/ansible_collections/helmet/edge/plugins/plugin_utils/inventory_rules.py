@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.helmet.edge.plugins.plugin_utils import hub_rules, kubeedge_rules
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 # Every variable that begins so is ours, so a name among them that no role knows is a misspelling.
 FAMILIES = ("edge_", "helmet_", "sedna_", "kubeedge_", "validate_inventory_")
@@ -70,12 +70,18 @@ def misspelt(names: Iterable[str], known: Collection[str], extra: Collection[str
             yield f"{name}: no role knows this variable, and none has a name like it"
 
 
-def contradictions(values: Mapping[str, Any], *, hub_in_inventory: bool = False) -> Iterator[str]:
+def contradictions(
+    values: Mapping[str, Any],
+    *,
+    hub_in_inventory: bool = False,
+    read: Callable[[str], bytes] = lambda path: Path(path).read_bytes(),
+) -> Iterator[str]:
     """What the values say against each other or against the controller's own files.
 
     Args:
         values: the variables that are given and can be known now; what is missing is left unchecked.
         hub_in_inventory: whether the playbooks fetch from a hub what its nodes believe.
+        read: a file of the controller, taken out of its vault where it lies in one; OSError where that cannot be done.
     """
     for prefix in ("edge_models_deploy", "edge_models_base", "edge_video"):
         yield from _source(values, prefix)
@@ -87,7 +93,7 @@ def contradictions(values: Mapping[str, Any], *, hub_in_inventory: bool = False)
     yield from _artifacts(values)
     yield from _settings(values)
     yield from hub_rules.connection(values, hub_in_inventory=hub_in_inventory)
-    yield from hub_rules.hub(values)
+    yield from hub_rules.hub(values, read)
     yield from kubeedge_rules.node(values)
     for name in sorted(WIRED.keys() & values.keys()):
         yield f"{name} would be lost: the playbooks take it from another role, so set {WIRED[name]}"
