@@ -35,6 +35,9 @@ PAIRS = 20
 ROOM_SECONDS = 0.002
 """A difference in time below this says nothing."""
 
+ROOM_BYTES = 8 << 20
+"""A difference in memory below this says nothing."""
+
 _PR_SET_PDEATHSIG = 1
 _MIB = 1 << 20
 
@@ -45,10 +48,11 @@ class ProbeTask:
 
     Attributes:
         candidate, current: model folders.
-        allowance_bytes: memory that the two models may take on top of the program itself.
+        allowance_bytes: memory that each of the two models may take on top of the program itself.
         limit_bytes: memory that the agent may take in all; None: nobody set a limit.
         cpu_seconds: CPU time of the whole trial.
         max_latency_ratio: slower than the current model by more than this factor is too slow.
+        max_memory_ratio: more memory than the current model takes, by more than this factor, is too much.
     """
 
     candidate: str
@@ -57,6 +61,7 @@ class ProbeTask:
     limit_bytes: int | None
     cpu_seconds: int
     max_latency_ratio: float
+    max_memory_ratio: float
 
 
 def main(arguments: list[str]) -> int:
@@ -70,8 +75,8 @@ def main(arguments: list[str]) -> int:
     folder = Path(task.candidate)
     report: dict[str, Any] = {"problems": []}
     _say(stage="load")
-    limit = _data_bytes() + task.allowance_bytes
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    _allow(task.allowance_bytes)
+    before = _own_bytes()
     try:
         report["problems"] += _elsewhere(load_manifest(folder).devices)
         candidate = HelmetDetector(load_model(folder))
@@ -84,15 +89,32 @@ def main(arguments: list[str]) -> int:
     if not report["problems"]:
         report["memory_bytes"] = _peak_bytes()
         report["problems"] += _too_big(report["memory_bytes"], candidate, task.limit_bytes)
-        _say(stage="current model")
-        with contextlib.suppress(AgentError, MemoryError):  # says nothing about the new one
-            current = HelmetDetector(load_model(Path(task.current)))
-            _say(stage="beside the current model")
-            new, old = _times(candidate, current, _picture(candidate, folder))
-            report |= {"latency_seconds": new, "current_latency_seconds": old}
-            report["problems"] += _too_slow(new, old, task.max_latency_ratio)
+        report |= _beside_the_current(task, candidate, _own_bytes() - before, report["problems"])
     _say(**report)
     return 0
+
+
+def _beside_the_current(
+    task: ProbeTask, candidate: HelmetDetector, taken: int, problems: list[str]
+) -> dict[str, float]:
+    """Compares the two models' times and memory; what is wrong goes to the problems. Returns the times."""
+    from helmet_agent.adapters.litert import load_model  # noqa: PLC0415 - after the modesty
+    from helmet_agent.detector import HelmetDetector  # noqa: PLC0415 - as above
+    from helmet_agent.errors import AgentError  # noqa: PLC0415 - as above
+
+    _say(stage="current model")
+    # Room of its own: or else it could not be loaded beside one that takes nearly all, and nothing would be compared.
+    _allow(task.allowance_bytes)
+    before = _own_bytes()
+    try:
+        current = HelmetDetector(load_model(Path(task.current)))
+        _say(stage="beside the current model")
+        new, old = _times(candidate, current, _picture(candidate, Path(task.candidate)))
+    except (AgentError, MemoryError):  # says nothing about the new one
+        return {}
+    problems += _too_slow(new, old, task.max_latency_ratio)
+    problems += _too_hungry(taken, _own_bytes() - before, task.max_memory_ratio)
+    return {"latency_seconds": new, "current_latency_seconds": old}
 
 
 def _be_modest(cpu_seconds: int) -> None:
@@ -101,6 +123,13 @@ def _be_modest(cpu_seconds: int) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 5))
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _allow(more_bytes: int) -> None:
+    """So much memory on top of what is taken now; not more than whoever started this allows."""
+    _, most = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = _data_bytes() + more_bytes
+    resource.setrlimit(resource.RLIMIT_DATA, (limit if most == resource.RLIM_INFINITY else min(limit, most), most))
 
 
 def _say(**line: Any) -> None:
@@ -121,6 +150,11 @@ def _data_bytes() -> int:
 
 def _peak_bytes() -> int:
     return _status_bytes("VmHWM")
+
+
+def _own_bytes() -> int:
+    """Memory of no file: what a library's pages take when they are first used is no model's."""
+    return _status_bytes("RssAnon")
 
 
 def _elsewhere(devices: Sequence[str]) -> list[str]:
@@ -156,6 +190,13 @@ def _too_slow(new: float, old: float, ratio: float) -> list[str]:
     return [
         f"takes {1000 * new:.1f} ms for a frame, the current model {1000 * old:.1f}: more than {ratio:g} times as long"
     ]
+
+
+def _too_hungry(new: int, old: int, ratio: float) -> list[str]:
+    if new <= old * ratio + ROOM_BYTES:
+        return []
+    both = f"takes {new // _MIB} MiB of memory for itself, the current model {old // _MIB}"
+    return [f"{both}: more than {ratio:g} times as much"]
 
 
 def _picture(candidate: HelmetDetector, folder: Path) -> BgrImage:

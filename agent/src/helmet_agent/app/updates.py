@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 MOST_FALLBACKS = 5
 PROBE_ROOM_BYTES = 128 << 20
-"""Memory that a trial gets for two models, on top of what the program itself takes."""
+"""Memory that a trial gets for each of two models, on top of what the program itself takes."""
 
 PROBE_NEEDS_BYTES = 192 << 20
 """Memory that must be free, by every limit there is, before a trial begins."""
@@ -201,6 +201,7 @@ def make_probe(config: AgentConfig) -> ProbeProcess:
             limit_bytes=config.memory.limit,
             cpu_seconds=round(settings.probe_seconds),
             max_latency_ratio=settings.max_latency_ratio,
+            max_memory_ratio=settings.max_memory_ratio,
         )
         return [sys.executable, "-m", "helmet_agent.app.probe_child", json.dumps(asdict(task))]
 

@@ -89,6 +89,11 @@ class UpdatesConfig:
     max_latency_ratio: float = key(
         kinds.number(1, 100), 1.5, "A new model that is slower than the one before by more than this factor is refused."
     )
+    max_memory_ratio: float = key(
+        kinds.number(1, 100),
+        2.0,
+        "A new model that takes more memory than the one before by more than this factor is refused.",
+    )
     probe_seconds: float = key(
         kinds.seconds(1, 3600), 30.0, "CPU time that trying a new model may take, in a process of its own."
     )

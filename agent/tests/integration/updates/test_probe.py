@@ -17,6 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))
+from heavy import hungry
+
 from helmet_agent.adapters.litert import bundled_model_dir
 from helmet_agent.adapters.probe_process import ProbeProcess
 from helmet_agent.app.probe_child import ProbeTask
@@ -35,7 +38,7 @@ FLOAT_WEIGHTS = ((92_740, 65_536), (1_210_300, 131_072), (1_605_868, 16_384))
 
 def try_out(folder: Path, **changes: Any) -> ProbeReport:
     def command(candidate: Path, current: Path) -> Sequence[str]:
-        task = ProbeTask(str(candidate), str(current), 128 << 20, None, 60, 1.5)
+        task = ProbeTask(str(candidate), str(current), 128 << 20, None, 60, 1.5, 2.0)
         arguments = json.dumps(asdict(dataclasses.replace(task, **changes)))
         return [sys.executable, "-m", "helmet_agent.app.probe_child", arguments]
 
@@ -128,6 +131,14 @@ def test_a_model_that_is_slower_than_the_current_one_is_refused(make_model: Call
     assert report.latency_seconds > report.current_latency_seconds
 
 
+def test_a_model_that_takes_more_memory_than_the_current_one_is_refused_even_where_it_takes_nearly_all(
+    make_model: Callable[..., Any],
+) -> None:
+    report = try_out(make_model(content=hungry(90 << 20)).folder, max_latency_ratio=5.0)
+    (problem,) = report.problems
+    assert re.search(r"takes \d+ MiB of memory for itself, the current model \d+: more than 2 times", problem)
+
+
 def test_a_model_that_does_not_fit_in_memory_is_refused(make_model: Callable[..., Any]) -> None:
     report = try_out(make_model(seed=1).folder, allowance_bytes=1 << 20)
     assert report.problems
@@ -201,7 +212,7 @@ def test_a_machine_too_busy_to_try_a_model_is_no_fault_of_the_model() -> None:
 def test_the_child_is_modest_and_ends_with_its_parent(tmp_path: Path, make_model: Callable[..., Any]) -> None:
     """The parent is a process of its own here, killed while its child is at work."""
     folder = make_model(seed=1).folder
-    task = asdict(ProbeTask(str(folder), str(CURRENT), 128 << 20, None, 60, 1.5))
+    task = asdict(ProbeTask(str(folder), str(CURRENT), 128 << 20, None, 60, 1.5, 2.0))
     parent = program(
         "import subprocess\n"
         f"child = subprocess.Popen([sys.executable, '-m', 'helmet_agent.app.probe_child', {json.dumps(task)!r}], "

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Models that answer what the bundled one answers, bit for bit, and cost more: the file's own graph, edited.
+
+The converter would fold away what changes no answer. LiteRT runs every operation that the file holds.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from helmet_agent.adapters.litert import bundled_model_dir
+
+
+class Graph:
+    """The bundled int8 model, opened for changes.
+
+    Attributes:
+        model: the whole file.
+        net: its only subgraph.
+    """
+
+    def __init__(self) -> None:
+        content = (bundled_model_dir() / "model.tflite").read_bytes()
+        self.model: Any = schema.ModelT.InitFromPackedBuf(content, 0)
+        (self.net,) = self.model.subgraphs
+
+    def to_bytes(self) -> bytes:
+        """The changed file."""
+        builder = flatbuffers.Builder(0)
+        builder.Finish(self.model.Pack(builder), b"TFL3")
+        return bytes(builder.Output())
+
+    def tensor_like(self, index: int, content: bytes = b"") -> int:
+        """A new tensor of another one's shape, type and scale; with content it is a constant."""
+        found = copy.deepcopy(self.net.tensors[index])
+        found.name = b"more"
+        found.buffer = self.buffer(content) if content else 0
+        self.net.tensors.append(found)
+        return len(self.net.tensors) - 1
+
+    def buffer(self, content: bytes) -> int:
+        """A new constant's bytes."""
+        made = schema.BufferT()
+        made.data = np.frombuffer(content, np.uint8)
+        self.model.buffers.append(made)
+        return len(self.model.buffers) - 1
+
+    def largest(self, one: int, other: int) -> int:
+        """The larger value of two tensors of one shape and scale, place by place."""
+        result = self.tensor_like(one)
+        self.operate(schema.BuiltinOperator.MAXIMUM, [one, other], result)
+        return result
+
+    def operate(self, code: int, inputs: list[int], output: int) -> None:
+        """One more operation, the last of all."""
+        kind, operation = schema.OperatorCodeT(), schema.OperatorT()
+        kind.builtinCode, kind.deprecatedBuiltinCode, kind.version = code, code, 2
+        self.model.operatorCodes.append(kind)
+        operation.opcodeIndex = len(self.model.operatorCodes) - 1
+        operation.inputs, operation.outputs = np.array(inputs, np.int32), np.array([output], np.int32)
+        self.net.operators.append(operation)
+
+
+def slow(times: int) -> bytes:
+    """The network but for its first operation, so many times; each answer is the largest of the equal ones.
+
+    The first one, a convolution over the whole picture, is what takes the memory: it is run once.
+    """
+    graph = Graph()
+    operations, answers = list(graph.net.operators)[1:], [int(index) for index in graph.net.outputs]
+    given = {int(index) for index in graph.net.inputs}
+    made = {int(index) for operation in operations for index in operation.outputs}
+    for _ in range(times - 1):
+        places = {index: graph.tensor_like(index) for index in sorted(made - given)}
+        for operation in operations:
+            again = copy.deepcopy(operation)
+            again.inputs = np.array([places.get(int(index), index) for index in operation.inputs], np.int32)
+            again.outputs = np.array([places[int(index)] for index in operation.outputs], np.int32)
+            graph.net.operators.append(again)
+        answers = [graph.largest(ours, places[int(out)]) for ours, out in zip(answers, graph.net.outputs, strict=True)]
+    graph.net.outputs = np.array(answers, np.int32)
+    return graph.to_bytes()
+
+
+def hungry(more_bytes: int) -> bytes:
+    """The network, and so many bytes of weights that change nothing: the least value there is, over and over."""
+    graph = Graph()
+    first = int(graph.net.outputs[0])
+    shape = [int(side) for side in graph.net.tensors[first].shape]
+    rows = more_bytes // int(np.prod(shape[1:]))
+    ballast = graph.tensor_like(first, bytes([0x80]) * (rows * int(np.prod(shape[1:]))))
+    graph.net.tensors[ballast].shape = np.array([rows, *shape[1:]], np.int32)
+    which = graph.tensor_like(first, bytes(4))
+    place = graph.net.tensors[which]
+    place.shape, place.type, place.quantization = np.array([1], np.int32), schema.TensorType.INT32, None
+    least = graph.tensor_like(first)
+    graph.operate(schema.BuiltinOperator.GATHER, [ballast, which], least)
+    graph.net.operators[-1].builtinOptionsType = schema.BuiltinOptions.GatherOptions
+    graph.net.operators[-1].builtinOptions = schema.GatherOptionsT()
+    graph.net.outputs = np.array([graph.largest(first, least), *graph.net.outputs[1:]], np.int32)
+    return graph.to_bytes()
