@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from heavy import hungry
+from spoilt import hungry
 
 from helmet_agent.adapters.litert import bundled_model_dir
 from helmet_agent.adapters.probe_process import ProbeProcess

@@ -24,8 +24,8 @@ from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import TargetFile
 
 sys.path.insert(0, str(Path(__file__).parent))
-from heavy import hungry, slow
 from lives import Live
+from spoilt import hungry, one_bit_off, slow, stale_tail
 
 from helmet_agent.adapters.litert import bundled_model_dir, load_model
 from helmet_agent.adapters.probe_process import ProbeProcess
@@ -122,12 +122,6 @@ def start(write_config: Any) -> Iterator[Callable[..., Node]]:
         node.models.close()
 
 
-def flipped() -> bytes:
-    content = bytearray(INT8)
-    content[1] ^= 0x10
-    return bytes(content)
-
-
 def with_nan() -> bytes:
     content = bytearray(FLOAT)
     for place, count in FLOAT_WEIGHTS:
@@ -148,13 +142,13 @@ def fewer_labels(make: Callable[..., Any]) -> Any:
 
 # The artefact itself is bad, and signed by a publisher who did not look: it goes into quarantine.
 SIGNED: dict[str, tuple[Callable[[Callable[..., Any]], Any], str, dict[str, Any]]] = {
-    "truncated": (lambda make: make(content=INT8[:500_000], release=2), r"no LiteRT model|SIG", {}),
-    "bit flipped": (lambda make: make(content=flipped(), release=2), r"no LiteRT model|SIG", {}),
-    "stale tail": (
-        lambda make: make(content=INT8[:700_000] + FLOAT[700_000 : len(INT8)], release=2),
-        r"inference failed|no LiteRT model|no person|no helmet|SIG",
+    "truncated": (lambda make: make(content=INT8[:500_000], release=2), r"no LiteRT model.*Flatbuffer", {}),
+    "bit flipped": (
+        lambda make: make(content=one_bit_off(), release=2),
+        r"no LiteRT model.*unsupported scale|unusable quantisation",
         {},
     ),
+    "stale tail": (lambda make: make(content=stale_tail(), release=2), r"no person.*no helmet", {}),
     "wrong input shape": (
         lambda make: make(seed=8, input=InputSpec(320, 640), release=2),
         r"input: expected shape",

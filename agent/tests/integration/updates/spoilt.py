@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Models that answer what the bundled one answers, bit for bit, and cost more: the file's own graph, edited.
+"""Bad models made of the bundled one's own graph: some cost more and answer the same bit for bit, some are damaged.
 
 The converter would fold away what changes no answer. LiteRT runs every operation that the file holds.
 """
@@ -7,6 +7,7 @@ The converter would fold away what changes no answer. LiteRT runs every operatio
 from __future__ import annotations
 
 import copy
+import struct
 from typing import Any
 
 import flatbuffers
@@ -14,6 +15,9 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from helmet_agent.adapters.litert import bundled_model_dir
+
+WEIGHTS = 2048
+"""Constants of so many bytes are weights; biases and shapes are shorter."""
 
 
 class Graph:
@@ -104,3 +108,25 @@ def hungry(more_bytes: int) -> bytes:
     graph.net.operators[-1].builtinOptions = schema.GatherOptionsT()
     graph.net.outputs = np.array([graph.largest(first, least), *graph.net.outputs[1:]], np.int32)
     return graph.to_bytes()
+
+
+def one_bit_off() -> bytes:
+    """A single bit of the file: the sign of the first output's scale."""
+    graph = Graph()
+    scale = struct.pack("<f", graph.net.tensors[graph.net.outputs[0]].quantization.scale[0])
+    content = bytearray(graph.to_bytes())
+    assert content.count(scale) == 1
+    content[content.find(scale) + 3] ^= 0x80
+    return bytes(content)
+
+
+def stale_tail() -> bytes:
+    """The new file over an older one of the same length, cut short: half of its weights are another network's."""
+    new, old = Graph(), Graph()
+    chance = np.random.default_rng(3)
+    for buffer in old.model.buffers:
+        if buffer.data is not None and len(buffer.data) >= WEIGHTS:
+            buffer.data = chance.permutation(np.asarray(buffer.data, np.uint8))
+    front, back = new.to_bytes(), old.to_bytes()
+    assert len(front) == len(back)
+    return front[: len(front) // 2] + back[len(front) // 2 :]
