@@ -118,6 +118,7 @@ class Publication:
         dataset: digest of the data set it was trained on.
         report: the figures that let it out.
         reason: for the history.
+        any_canaries: whether it goes to the canary ring however many nodes are in it.
     """
 
     job: JobRef
@@ -129,6 +130,7 @@ class Publication:
     dataset: str | None
     report: dict[str, Any]
     reason: str
+    any_canaries: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,7 @@ class ModelChannel(Protocol):
         """Signs and publishes; publishing what the ring already has with the same manifest changes nothing.
 
         Raises:
-            HubError: the folder is no complete model, or keys are missing.
+            HubError: the folder is no complete model, keys are missing, or the canary ring holds too many nodes.
         """
 
     def live(self, job: JobRef, ring: str) -> Published | None:

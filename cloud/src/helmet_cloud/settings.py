@@ -35,6 +35,8 @@ class HubSettings:
         worker_memory_bytes: limit of a worker's resident memory.
         round_attempts: how often a round's stage is tried before the round has failed.
         history_conditions: how many of Sedna's conditions a job keeps.
+        canary_share: of the nodes that follow a job, the most that may be in its canary ring when a model goes there,
+            in [0, 1]; one always may, 1: all.
         max_example_bytes: largest picture taken.
         retention_days: pictures of people that no data set uses are deleted after so many days.
         max_examples_bytes: most space of pictures that no data set uses; ingest is refused beyond it.
@@ -58,6 +60,7 @@ class HubSettings:
     worker_memory_bytes: int = 8 << 30
     round_attempts: int = 3
     history_conditions: int = 50
+    canary_share: float = 0.05
     max_example_bytes: int = 8 << 20
     retention_days: float = 90.0
     max_examples_bytes: int = 64 << 30
@@ -200,7 +203,8 @@ def _contradictions(found: HubSettings) -> list[str]:
             continue
         if key == "workers_listen" and not ipaddress.ip_address(address).is_loopback:
             lines.append("workers_listen: expected a loopback address: workers report without a token")
-    low_high = {"replay_share": (0.0, 0.9), "guard_recall_drop": (0.0, 1.0), "retention_days": (0.01, 36500.0)}
+    low_high = {"replay_share": (0.0, 0.9), "guard_recall_drop": (0.0, 1.0), "canary_share": (0.0, 1.0)}
+    low_high |= {"retention_days": (0.01, 36500.0)}
     low_high |= dict.fromkeys(("check_seconds", "train_timeout_seconds", "eval_timeout_seconds"), (1.0, 1000000000.0))
     low_high |= {"round_attempts": (1, 100), "history_conditions": (1, 1000), "max_example_bytes": (1024, 1 << 30)}
     low_high |= dict.fromkeys(("token_requests_per_second", "address_requests_per_second"), (0.0, 1000000.0))

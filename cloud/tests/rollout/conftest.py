@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -139,13 +139,18 @@ class Fleet:
         folder: for the hub.
         nodes: how many there are.
         canaries: how many of them are in the canary ring.
+        canary_share: the hub's setting; None: whatever lets this fleet have its canaries.
         options: of the job, without ``helmet.edge/``.
     """
 
-    def __init__(self, folder: Path, nodes: int, canaries: int, **options: str) -> None:
+    def __init__(
+        self, folder: Path, nodes: int, canaries: int, canary_share: float | None = None, **options: str
+    ) -> None:
         self.folder = folder
         self.clock = ManualClock(NOON)
-        self.home = initialise(folder / "hub", InitOptions("127.0.0.1:0"), self.clock.now).home
+        home = initialise(folder / "hub", InitOptions("127.0.0.1:0"), self.clock.now).home
+        share = canaries / nodes if canary_share is None else canary_share
+        self.home = replace(home, settings=replace(home.settings, canary_share=share))
         self.database = open_database(self.home)
         self.channel = open_channel(self.home, self.database, self.clock.now)
         self.resources = ResourceStore(self.database, self.clock.now)
@@ -269,8 +274,8 @@ class Fleet:
 def _make_fleet(tmp_path: Path) -> Iterator[Callable[..., Fleet]]:
     made: list[Fleet] = []
 
-    def make(nodes: int = 50, canaries: int = 2, **options: str) -> Fleet:
-        made.append(Fleet(tmp_path / f"fleet-{len(made)}", nodes, canaries, **options))
+    def make(nodes: int = 50, canaries: int = 2, canary_share: float | None = None, **options: str) -> Fleet:
+        made.append(Fleet(tmp_path / f"fleet-{len(made)}", nodes, canaries, canary_share, **options))
         return made[-1]
 
     yield make

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +15,11 @@ from typer.testing import CliRunner
 
 from helmet_cloud.cli import app
 from helmet_cloud.controller.rollouts import PROMOTED, REVERTED
+from helmet_cloud.doctor import diagnose
+from helmet_cloud.errors import Conflict
 from helmet_cloud.ports import JobRef
+from helmet_cloud.settings import HubSettings
+from helmet_cloud.store.models import find_models
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +55,7 @@ def dies(node: Any) -> None:
 def test_a_bad_model_reaches_few_nodes_and_goes_back_by_itself(
     make_fleet: Callable[..., Any], record_property: Callable[[str, object], None], fault: Callable[[Any], None]
 ) -> None:
-    fleet = make_fleet(NODES, CANARIES, **AUTO)
+    fleet = make_fleet(NODES, CANARIES, HubSettings.canary_share, **AUTO)
     fleet.run(60.0)
     bad = fleet.publish("bad")
     fleet.bad[bad.sha256] = fault
@@ -99,6 +104,51 @@ def test_a_hub_that_stood_still_or_whose_clock_was_set_takes_nothing_back(make_f
     assert fleet.phase == "canary"
     fleet.run(900.0, lambda: fleet.phase == "stable")
     assert fleet.channel.live(JOB, "stable").sha256 == better.sha256
+
+
+def test_a_canary_ring_that_is_too_large_gets_nothing_new(
+    make_fleet: Callable[..., Any], record_property: Callable[[str, object], None]
+) -> None:
+    fleet = make_fleet(NODES, CANARIES + NODES // 20, HubSettings.canary_share, **AUTO)
+    fleet.run(60.0)
+    with pytest.raises(
+        Conflict, match=rf"nothing was published: ring canary holds {CANARIES + NODES // 20} of {NODES}"
+    ):
+        fleet.publish("new")
+    fleet.run(60.0)
+    assert fleet.steps() == []
+    assert all(not node.exposed for node in fleet.nodes)
+    (said,) = [one for one in diagnose(fleet.home.folder, fleet.clock.now()).findings if one.part == "canary ring"]
+    assert (said.state, "move nodes to ring stable" in said.text) == ("warning", True), said
+    # Nodes that go to the other ring, as they say in their next report, make room.
+    for node in fleet.nodes[CANARIES:]:
+        node.ring = "stable"
+    fleet.run(60.0)
+    sent = fleet.publish("new")
+    fleet.run(60.0)
+    assert fleet.exposed(sent.sha256) == CANARIES <= NODES * 0.05
+    assert "small enough" in diagnose(fleet.home.folder, fleet.clock.now()).text()
+    record_property(
+        "survive", f"item 4: a canary ring of {CANARIES + NODES // 20} of {NODES} nodes gets nothing, one of {CANARIES}"
+    )
+
+
+def test_somebody_may_let_it_out_all_the_same_and_the_history_says_so(make_fleet: Callable[..., Any]) -> None:
+    fleet = make_fleet(10, 3, HubSettings.canary_share)
+    with fleet.database.read() as session:
+        digest = find_models(session)[0].sha256
+    where = ["--job", str(JOB), "--data-dir", str(fleet.home.folder)]
+    asked = ["models", "publish", digest, "--ring", "canary", "--poll-seconds", "7", *where]
+    # Enrolled a moment ago, by the clock that the command reads.
+    with fleet.database.write() as session:
+        session.execute(text("UPDATE nodes SET added_seconds = :now"), {"now": time.time()})
+    refused = CliRunner().invoke(app, asked)
+    assert isinstance(refused.exception, Conflict)
+    assert "or publish --any-canaries" in str(refused.exception)
+    done = CliRunner().invoke(app, [*asked, "--any-canaries", "--reason", "all three are on my desk"])
+    assert done.exit_code == 0, done.output
+    history = CliRunner().invoke(app, ["models", "history", "--data-dir", str(fleet.home.folder)]).output
+    assert "all three are on my desk (ring canary holds 3 of 10 nodes, at most 1 may" in history
 
 
 def test_a_good_model_reaches_everybody_after_enough_reports_and_time(

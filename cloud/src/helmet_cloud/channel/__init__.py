@@ -40,7 +40,13 @@ def open_channel(
     repository = open_repository(home, now, reached)
     lock = channel_lock(home)
     return SignedChannel(
-        database=database, repository=repository, models=home.models, lock=lock, now=now, reached=reached
+        database=database,
+        repository=repository,
+        models=home.models,
+        lock=lock,
+        now=now,
+        canary_share=home.settings.canary_share,
+        reached=reached,
     )
 
 

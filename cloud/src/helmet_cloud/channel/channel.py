@@ -19,7 +19,8 @@ from helmet_agent.durable import reported
 from helmet_agent.errors import StorageError
 from helmet_cloud.channel.layout import file_path, manifest_path
 from helmet_cloud.channel.model_folder import WEIGHTS, keep_model, open_model
-from helmet_cloud.errors import BadRequest, NotFound
+from helmet_cloud.core.exposure import CANARY, exposure
+from helmet_cloud.errors import BadRequest, Conflict, NotFound
 from helmet_cloud.ports import JobRef, Publication, Published
 from helmet_cloud.store.models import (
     ABANDONED,
@@ -31,6 +32,7 @@ from helmet_cloud.store.models import (
     publications,
     register_model,
 )
+from helmet_cloud.store.nodes import members
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -65,6 +67,7 @@ class SignedChannel:
         models: where model folders stay, by digest.
         lock: held for each change.
         now: Unix time in seconds.
+        canary_share: of the nodes that follow a job, how many may take its models from the canary ring.
         reached: told the name of each step once it is durable; tests end the process there.
     """
 
@@ -76,8 +79,10 @@ class SignedChannel:
         models: Path,
         lock: ChannelLock,
         now: Callable[[], float],
+        canary_share: float = 1.0,
         reached: Callable[[str], None] = lambda _: None,
     ) -> None:
+        self._canary_share = canary_share
         self._database = database
         self._repository = repository
         self._models = models
@@ -90,6 +95,7 @@ class SignedChannel:
 
         Raises:
             HubError: the folder is no complete model, or keys are missing.
+            Conflict: more nodes are in the canary ring than may be.
             StorageError: the disk; readers still see the old state.
         """
         manifest_path(publication.job, publication.ring)
@@ -100,7 +106,11 @@ class SignedChannel:
         with self._lock.held():
             self._heal()
             self._register(model, f"{publication.job}: {publication.reason}")
-            return self._publish(publication.job, publication.ring, manifest, publication.reason)
+            excess = self._excess(publication)
+            reason = publication.reason
+            if publication.any_canaries and excess:
+                reason, excess = f"{reason} ({excess}; let out all the same)", ""
+            return self._publish(publication.job, publication.ring, manifest, reason, excess)
 
     def promote(self, job: JobRef, reason: str, only: int | None = None) -> Published:
         """Publishes to everybody what the canary ring has, under a release of its own.
@@ -204,10 +214,20 @@ class SignedChannel:
         self._reached("registered")
         return kept
 
-    def _publish(self, job: JobRef, ring: str, manifest: ModelManifest, reason: str) -> Published:
+    def _excess(self, publication: Publication) -> str:
+        """Why the canary ring is too large for something new; "" when it is not, or not meant."""
+        if publication.ring != CANARY:
+            return ""
+        with self._database.read() as session:
+            nodes = members(session)
+        return exposure(nodes, str(publication.job), self._now()).excess(self._canary_share)
+
+    def _publish(self, job: JobRef, ring: str, manifest: ModelManifest, reason: str, excess: str = "") -> Published:
         live = self.manifest(job, ring)
         if live is not None and replace(live.manifest, release=manifest.release) == manifest:
             return Published(live.manifest.model.sha256, live.manifest.release)
+        if excess:
+            raise Conflict(f"nothing was published: {excess}; move nodes to ring stable, or publish --any-canaries")
         files = open_model(self._models / manifest.model.sha256, need_weights=False).shipped() | self._golden(manifest)
         targets = self._repository.state().targets.signed.targets
         release = 1 + max(_highest(job, targets), self._last_release(job))

@@ -77,6 +77,9 @@ def publish(
     poll_seconds: Annotated[
         int | None, typer.Option(min=1, max=86400, help="How often nodes look for the next one. Default: as now.")
     ] = None,
+    any_canaries: Annotated[
+        bool, typer.Option("--any-canaries", help="Even if the canary ring holds more nodes than canary_share lets it.")
+    ] = False,
     reason: Annotated[str, typer.Option(help="For the history.")] = "published by hand",
 ) -> None:
     """Publish a model that the hub keeps. Going back is publishing the old one: its release is a new, higher one.
@@ -99,7 +102,8 @@ def publish(
             now.poll_seconds if poll_seconds is None else poll_seconds,
         )
         mining = own.mining if live is None else live.manifest.mining
-        done = channel.publish(Publication(wanted, folder, mining, delivery, ring, None, None, {}, reason))
+        sent = Publication(wanted, folder, mining, delivery, ring, None, None, {}, reason, any_canaries)
+        done = channel.publish(sent)
     print(f"{wanted} {ring}: release {done.release} is {done.sha256}")
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from helmet_agent.diagnosis import FAILED, OK, Diagnosis, Finding
 from helmet_agent.errors import AgentError
-from helmet_cloud.doctor import machine, serving, trust
+from helmet_cloud.doctor import fleet, machine, serving, trust
 from helmet_cloud.settings import HubHome
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("trust root", trust.trust_root),
     ("channel", trust.channel),
     ("tls", trust.tls),
+    ("canary ring", fleet.canary_ring),
     ("hub dns", serving.name),
     ("hub", serving.hub),
 )

@@ -29,6 +29,7 @@ ABOUT = {
     "worker_memory_bytes": "Limit of a worker's resident memory.",
     "round_attempts": "How often a stage of a round is tried before the round has failed.",
     "history_conditions": "How many of Sedna's conditions a job keeps.",
+    "canary_share": "Of a job's nodes, the most in its canary ring when a model goes there; one always may. 1: all.",
     "max_example_bytes": "Largest picture taken.",
     "retention_days": "Pictures of people that no data set uses are deleted after so many days.",
     "max_examples_bytes": "Most space of pictures that no data set uses.",

@@ -9,6 +9,7 @@ from sqlalchemy import JSON, ForeignKey, Index, String, delete, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from helmet_agent.contract import NodeReport
+from helmet_cloud.core.exposure import Member
 from helmet_cloud.errors import BadRequest, Conflict, NotFound
 from helmet_cloud.store.base import Base
 from helmet_cloud.store.tokens import NAME_PATTERN, NODE, TokenRow, add_token, revoke
@@ -146,6 +147,18 @@ def take_report(session: Session, report: NodeReport, now: float) -> None:
 def list_nodes(session: Session) -> Sequence[NodeRow]:
     """All that were ever enrolled, by name."""
     return session.scalars(select(NodeRow).order_by(NodeRow.name)).all()
+
+
+def members(session: Session) -> list[Member]:
+    """Every node that is enrolled and not revoked, as far as it matters for who takes a model."""
+    rows = [row for row in list_nodes(session) if row.revoked_seconds is None]
+    return [member(row.ring, row.added_seconds, row.seen_seconds, row.report or {}) for row in rows]
+
+
+def member(ring: str, added_seconds: float, seen_seconds: float | None, report: dict[str, Any]) -> Member:
+    """One of them; a report that does not say which job it follows counts as none."""
+    at = max(added_seconds, seen_seconds or 0.0)
+    return Member(str(report.get("ring", ring)), report.get("job"), "job" in report, at)
 
 
 def node_history(session: Session, name: str) -> Sequence[NodeChangeRow]:
