@@ -93,7 +93,7 @@ SUITES = (
     Suite("cameras", pytest("agent/tests", "-m", "rtsp", parallel=False), needs=("gir1.2-gst-rtsp-server-1.0",)),
     Suite("cloud", pytest("cloud/tests", "-m", "not training")),
     Suite("training", pytest("cloud/tests", "-m", "training", "--timeout=600", parallel=False)),
-    Suite("repository", pytest("tests/repo", parallel=False)),
+    Suite("repository", pytest("tests/repo", parallel=False), lane=PLAYBOOKS),
     Suite("demo", pytest("tests/demo", parallel=False)),
     *(molecule(scenario) for scenario in ("validate_inventory", "edge_node", "edge_models", "edge_video", "local")),
     molecule("sedna_jobs"),
