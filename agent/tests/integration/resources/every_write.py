@@ -38,6 +38,8 @@ FILLER = ROOT / "filler"
 class Room:
     """How much the file system has left, in blocks or in files."""
 
+    told = "disk full; free some space"
+
     def __init__(self, kind: str) -> None:
         self.kind = kind
 
@@ -67,6 +69,7 @@ class ReadOnly:
     """The same file system, remounted; the kernel does it only while nobody has a file open there for writing."""
 
     kind = "read-only"
+    told = "read-only file system"
 
     def leave(self, units: int) -> None:
         subprocess.run(("mount", "-o", "remount,ro" if units == 0 else "remount,rw", str(ROOT)), check=True)
@@ -128,6 +131,18 @@ def spool() -> tuple[Callable[[int], object], Callable[[], Any]]:
         return waiting
 
     return lambda number: kept.put(example(number)), state
+
+
+def index() -> tuple[Callable[[int], object], Callable[[], Any]]:
+    """The spool's SQLite file, which grows with each call: what a put adds to it mostly finds room that it has."""
+    kept = Spool(ROOT / "index", 64 << 20)
+    one = example(0)
+    kept.put(one)
+
+    def write(number: int) -> None:
+        assert kept.mark_refused(one.record.sha256, "x" * 6000 * number)
+
+    return write, lambda: kept.refused(2)
 
 
 def journal() -> tuple[Callable[[int], object], Callable[[], Any]]:
@@ -196,7 +211,7 @@ def events() -> tuple[Callable[[int], object], Callable[[], Any]]:
     return write, state
 
 
-OPERATIONS = (durable_files, spool, events, journal, pointers, install)
+OPERATIONS = (durable_files, spool, index, events, journal, pointers, install)
 
 
 def main() -> None:
@@ -214,8 +229,10 @@ def main() -> None:
                 room.leave(units)
                 try:
                     write(number)
-                except StorageError:
+                except StorageError as error:
                     refused += 1
+                    said = str(error)
+                    assert room.told in said, (make.__name__, room.kind, units, said)
                     after = state()
                     if before is not None:
                         assert after == before, (make.__name__, room.kind, units, before, after)

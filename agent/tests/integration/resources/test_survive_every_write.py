@@ -34,7 +34,7 @@ def test_a_refused_write_spoils_nothing_and_works_as_soon_as_the_disk_does(
     assert done.returncode == 0, done.stderr
     counts = json.loads(done.stdout.splitlines()[-1])
     kinds = {kind: sum(each.get(kind, 0) for each in counts.values()) for kind in ("blocks", "files", "read-only")}
-    assert set(counts) == {"durable_files", "spool", "events", "journal", "pointers", "install"}
+    assert set(counts) == {"durable_files", "spool", "index", "events", "journal", "pointers", "install"}
     assert kinds["blocks"] > 20
     assert kinds["files"] > 5
     assert kinds["read-only"] == 1
