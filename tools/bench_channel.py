@@ -205,7 +205,9 @@ def main() -> int:
         folder = Path(place) / "hub"
         subprocess.run(command("init", str(folder), "--listen", "127.0.0.1:0"), check=True, stdout=subprocess.DEVNULL)
         settings = folder / "hub.toml"
-        settings.write_text(settings.read_text() + '\nworkers_listen = "127.0.0.1:0"\n')
+        # One address stands for a whole fleet here, so its limit of connections is off.
+        more = 'workers_listen = "127.0.0.1:0"\naddress_connections = 0\n'
+        settings.write_text(f"{settings.read_text()}\n{more}")
         from helmet_agent.adapters.litert import bundled_model_dir  # noqa: PLC0415 - the path is all that is needed
 
         added = subprocess.run(

@@ -24,6 +24,7 @@ from helmet_agent.durable import FolderLock, make_folder, write_atomic
 from helmet_cloud.api.auth import Auth
 from helmet_cloud.api.basics import basics_router
 from helmet_cloud.api.channel import ChannelFiles
+from helmet_cloud.api.connections import ConnectionLimits, room_for
 from helmet_cloud.api.examples import examples_router, make_uploads
 from helmet_cloud.api.front import Front
 from helmet_cloud.api.kube import kube_router
@@ -32,7 +33,7 @@ from helmet_cloud.api.metrics import FigureCollector, HubCollector, metrics_rout
 from helmet_cloud.api.nodes import nodes_router
 from helmet_cloud.api.problem import install_problems
 from helmet_cloud.api.rates import HubLimits
-from helmet_cloud.api.server import WebServer, load_certificate, server_tls
+from helmet_cloud.api.server import KEEP_ALIVE_SECONDS, WebServer, load_certificate, server_tls
 from helmet_cloud.api.upload_door import UploadDoor
 from helmet_cloud.api.workers import workers_app
 from helmet_cloud.channel import open_channel, open_repository
@@ -130,7 +131,13 @@ class Hub:
         self.tls = TlsFiles(home.tls)
         self._renew_certificate()
         self._context = server_tls(self.tls.chain, self.tls.key)
-        self.front_server = WebServer(settings.listen, "listen", self._context)
+        limits = ConnectionLimits(
+            room_for(settings.connections),
+            settings.address_connections,
+            settings.head_seconds,
+            KEEP_ALIVE_SECONDS + settings.head_seconds,
+        )
+        self.front_server = WebServer(settings.listen, "listen", self._context, limits)
         self._undo.append(self.front_server.stop)
         self.workers_server = WebServer(settings.workers_listen, "workers_listen")
         self._undo.append(self.workers_server.stop)

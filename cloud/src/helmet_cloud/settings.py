@@ -43,6 +43,9 @@ class HubSettings:
         token_requests_per_second: with one token, ten seconds' worth at once; beyond: 429, Retry-After. 0: no limit.
         address_requests_per_second: the same for one address that shows no good token.
         channel_requests_per_second: the same for one address that reads the channel's files: a site of nodes.
+        connections: that are open at a time; further ones are closed at once.
+        address_connections: of them from one address, a site of nodes. 0: no limit.
+        head_seconds: in which a connection has to send the head of a request. 0: no limit.
     """
 
     listen: str = "127.0.0.1:8443"
@@ -67,6 +70,9 @@ class HubSettings:
     token_requests_per_second: float = 100.0
     address_requests_per_second: float = 20.0
     channel_requests_per_second: float = 500.0
+    connections: int = 4096
+    address_connections: int = 512
+    head_seconds: float = 15.0
 
 
 @dataclass(frozen=True)
@@ -208,7 +214,8 @@ def _contradictions(found: HubSettings) -> list[str]:
     low_high |= dict.fromkeys(("check_seconds", "train_timeout_seconds", "eval_timeout_seconds"), (1.0, 1000000000.0))
     low_high |= {"round_attempts": (1, 100), "history_conditions": (1, 1000), "max_example_bytes": (1024, 1 << 30)}
     low_high |= dict.fromkeys(("token_requests_per_second", "address_requests_per_second"), (0.0, 1000000.0))
-    low_high["channel_requests_per_second"] = (0.0, 1e6)
+    low_high |= {"channel_requests_per_second": (0.0, 1e6), "connections": (8, 1 << 16)}
+    low_high |= {"address_connections": (0, 1 << 16), "head_seconds": (0.0, 3600.0)}
     for key, (low, high) in low_high.items():
         if not low <= getattr(found, key) <= high:
             lines.append(f"{key}: expected {low:g} to {high:g}, found {getattr(found, key):g}")

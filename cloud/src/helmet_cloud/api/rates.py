@@ -105,12 +105,12 @@ class HubLimits:
     def wait_seconds(self, client: str, authorization: str | None, path: str) -> float:
         """See ``RateLimit``."""
         if path.startswith(PREFIX):
-            return self._files.wait_seconds(_site(client))
+            return self._files.wait_seconds(site(client))
         name = self._token_name(authorization)
-        return self._addresses.wait_seconds(_site(client)) if name is None else self._tokens.wait_seconds(name)
+        return self._addresses.wait_seconds(site(client)) if name is None else self._tokens.wait_seconds(name)
 
 
-def _site(client: str) -> str:
+def site(client: str) -> str:
     """An IPv4 address, or the network of an IPv6 one: whoever has one of its addresses has all of them."""
     try:
         address = ipaddress.ip_address(client.partition("%")[0])

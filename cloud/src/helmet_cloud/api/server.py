@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import socket
@@ -16,6 +17,7 @@ import structlog
 import uvicorn
 
 from helmet_agent.errors import AgentError
+from helmet_cloud.api.connections import ConnectionLimits, Connections, Listening
 from helmet_cloud.settings import split_address
 
 if TYPE_CHECKING:
@@ -32,6 +34,8 @@ RECEIVE_BYTES = 16 << 10
 KEEP_ALIVE_SECONDS = 75
 """Longer than nodes usually wait between two polls, so that they need no new handshake."""
 
+UNLIMITED = ConnectionLimits()
+
 
 class WebServer:
     """Takes an address at once, and serves an application there from ``start`` on.
@@ -40,15 +44,19 @@ class WebServer:
         listen: ``ADDRESS:PORT``; port 0 takes a free one.
         key: of ``hub.toml`` that said so, for messages.
         tls: certificate and key; None: plain HTTP.
+        limits: of its connections.
 
     Raises:
         AgentError: the address cannot be listened at, with the reason.
     """
 
-    def __init__(self, listen: str, key: str, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, listen: str, key: str, tls: ssl.SSLContext | None = None, limits: ConnectionLimits = UNLIMITED
+    ) -> None:
         self._key = key
         self._tls = tls
-        self._socket = _bind(listen, key)
+        self._connections = Connections(limits)
+        self._socket = Listening(_bind(listen, key), self._connections)
         self._address: tuple[str, int] = self._socket.getsockname()[:2]
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
@@ -75,7 +83,7 @@ class WebServer:
         Raises:
             AgentError: it does not come up.
         """
-        server = self._server = uvicorn.Server(self._config(app))
+        server = self._server = uvicorn.Server(self._config(self._connections.watched(app)))
         self._thread = threading.Thread(target=self._run, args=(server,), name=self._key, daemon=True)
         self._thread.start()
         deadline = time.monotonic() + _START_SECONDS
@@ -119,9 +127,16 @@ class WebServer:
 
     def _run(self, server: uvicorn.Server) -> None:
         try:
-            server.run(sockets=[self._socket])
+            asyncio.run(self._serve(server))
         except Exception as error:
             _log.error("a server failed", listen=self._key, reason=str(error))
+
+    async def _serve(self, server: uvicorn.Server) -> None:
+        sweeping = asyncio.create_task(self._connections.sweep_for_ever())
+        try:
+            await server.serve(sockets=[self._socket])
+        finally:
+            sweeping.cancel()
 
 
 def server_tls(certificate: Path, key: Path) -> ssl.SSLContext:

@@ -36,6 +36,9 @@ ABOUT = {
     "token_requests_per_second": "Requests a second with one token, ten seconds' worth at once. 0: no limit.",
     "address_requests_per_second": "Requests a second from one address without a good token. 0: no limit.",
     "channel_requests_per_second": "Reads of the channel a second from one address, a site of nodes. 0: no limit.",
+    "connections": "Connections that are open at a time; further ones are closed at once.",
+    "address_connections": "Of them from one address, a site of nodes. 0: no limit.",
+    "head_seconds": "In which a connection has to send the head of a request. 0: no limit.",
 }
 
 
