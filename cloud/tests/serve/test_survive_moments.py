@@ -24,7 +24,7 @@ from helmet_agent.adapters.model_store import ModelStore
 from helmet_agent.adapters.spool import Spool
 from helmet_agent.contract import Delivery, FileReference, MiningRule, ModelManifest
 from helmet_agent.services.update_events import Kind
-from helmet_agent.services.update_journal import replay
+from helmet_agent.services.update_journal import replay, sum_line
 from helmet_cloud.channel import open_channel
 from helmet_cloud.ports import JobRef, Publication
 from helmet_cloud.settings import HubHome
@@ -105,18 +105,19 @@ class Site:
         """What holds after every kill; returns the updater's state."""
         store = ModelStore(self.data / "models", read_only=True)
         lines = list(store.journal())
-        state = replay(lines)
+        state = replay(lines[:1])
         if state is None:
             return None
-        confirmed = {one["key"] for one in lines[0]["state"]["history"]}
-        for number, line in enumerate(lines[1:], 1):
+        confirmed = {model.key for model in state.history}
+        # Every moment since the start, not only the one of this kill.
+        for line in lines[1:]:
+            before, state = state, replay((sum_line(state), line))
+            assert state is not None
             if line.get("event") == Kind.CONFIRMED:
-                before = replay(lines[:number])
-                assert before is not None
                 confirmed.add(before.current.key)
+            assert state.last_confirmed.key in confirmed, "the way back was never confirmed"
         assert store.damage(state.current.key) is None, "an unverified model is current"
         assert store.damage(state.last_confirmed.key) is None
-        assert state.last_confirmed.key in confirmed, "the way back was never confirmed"
         for key in store.pointers():
             assert key is None or store.damage(key) is None, "a pointer leads to an unverified model"
         if (self.data / "spool").is_dir():
