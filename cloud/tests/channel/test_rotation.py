@@ -117,10 +117,12 @@ def test_a_root_key_that_was_taken_away_is_asked_for(channel: SignedChannel, hom
     assert channel.publish(publication("one")).release == 1
 
 
-def test_a_strange_root_key_is_refused(home: HubHome) -> None:
+@pytest.mark.parametrize("role", ROLES)
+def test_a_strange_root_key_is_refused(home: HubHome, role: str) -> None:
     (home.offline_keys / "root.pem").write_bytes(CryptoSigner.generate_ed25519().private_bytes)
     with pytest.raises(AgentError, match="not the root key"):
-        rotate(open_repository(home), channel_lock(home), "root")
+        rotate(open_repository(home), channel_lock(home), role)
+    assert not (home.folder / "next-root.json").exists()
 
 
 def test_an_unknown_role_is_refused(home: HubHome) -> None:

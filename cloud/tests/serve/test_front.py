@@ -6,16 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from hypothesis import given
 from hypothesis import strategies as st
-from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from helmet_cloud.api.front import MAX_BODY_BYTES, Front
+from helmet_cloud.api.problem import install_problems
 from helmet_cloud.api.rates import MOST_CLIENTS, HubLimits, RateLimit, TokenBuckets
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from starlette.requests import Request
 
 
@@ -46,7 +49,8 @@ def _ask(front: Front, method: str, path: str, **more: Any) -> httpx.Response:
 
 
 def _front(limit: RateLimit | None = None) -> Front:
-    app = Starlette(routes=[Route("/{rest:path}", _length, methods=["POST", "GET"])])
+    app = FastAPI(routes=[Route("/{rest:path}", _length, methods=["POST", "GET"])])
+    install_problems(app)
     return Front(app, _channel, {"/v1/examples": 100}, limit)
 
 
@@ -65,6 +69,17 @@ def test_bodies_are_capped_by_path(path: str, size: int, status: int) -> None:
     if status == 413:
         assert found.headers["connection"] == "close"
         assert "at most" in found.json()["detail"]
+
+
+@pytest.mark.survive
+@pytest.mark.parametrize(("size", "status"), [(100, 200), (101, 413)])
+def test_a_body_that_does_not_say_how_long_it_is_is_capped_too(size: int, status: int) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(size):
+            yield b"x"
+
+    found = _ask(_front(), "POST", "/v1/examples/x", content=pieces())
+    assert (found.status_code, found.headers.get("x-frame-options")) == (status, "DENY")
 
 
 @pytest.mark.parametrize("path", ["/v1/examples", "/channel/metadata/timestamp.json"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from helmet_cloud.api.bodies import read_text_body
 from helmet_cloud.api.kube.failure import Refused
 from helmet_cloud.errors import TooLarge
 from helmet_cloud.resources.reading import Reading, read_json, read_yaml
@@ -29,21 +30,16 @@ async def read_body(request: Request) -> bytes:
 
     Raises:
         TooLarge: there is more, said or sent; no more than that is kept.
+        TooSlow: it did not come in time.
+        BadRequest: the sender went away.
         Refused: 415, it is compressed.
     """
     if request.headers.get("content-encoding", "identity") != "identity":
         raise Refused(415, "compressed bodies are not taken")
-    said = request.headers.get("content-length", "")
-    if said.isdigit() and int(said[:18]) > MAX_BODY_BYTES:
-        raise TooLarge(f"Request entity too large: limit is {MAX_BODY_BYTES}")
-    parts: list[bytes] = []
-    taken = 0
-    async for part in request.stream():
-        taken += len(part)
-        if taken > MAX_BODY_BYTES:
-            raise TooLarge(f"Request entity too large: limit is {MAX_BODY_BYTES}")
-        parts.append(part)
-    return b"".join(parts)
+    try:
+        return await read_text_body(request, MAX_BODY_BYTES)
+    except TooLarge:
+        raise TooLarge(f"Request entity too large: limit is {MAX_BODY_BYTES}") from None
 
 
 def read_object(media_type: str, body: bytes) -> Reading:
