@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
 import re
@@ -95,21 +97,28 @@ class StarvedAgent:
     def said(self, words: str) -> bool:
         return any(words in line for line in self.log)
 
+    def faults(self) -> int:
+        """How often the updater said that a step of a model did not work."""
+        return sum("models: " in line and "trying again" in line for line in self.log)
+
     def steps(self) -> list[str]:
         """What the memory governor did, in order, such as ``no_preview 1``."""
         lines = [line for line in self.log if "what is shed has changed" in line]
         return [found[1] for found in map(_STEP.search, lines) if found is not None]
 
-    def take_blocks(self, left: int = 0) -> None:
-        facts = os.statvfs(self.disk)
+    def take_blocks(self) -> None:
         with (self.disk / FREE_FILE).open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, max(1, facts.f_bfree - left) * facts.f_frsize)
+            while (facts := os.statvfs(self.disk)).f_bfree:
+                with contextlib.suppress(OSError):  # the agent was faster
+                    os.posix_fallocate(file.fileno(), os.fstat(file.fileno()).st_size, facts.f_bfree * facts.f_frsize)
 
     def take_inodes(self) -> None:
         folder = self.disk / FREE_FILE
         folder.mkdir()
-        for number in range(os.statvfs(self.disk).f_ffree):
-            (folder / str(number)).touch()
+        names = itertools.count()
+        while os.statvfs(self.disk).f_ffree:
+            with contextlib.suppress(OSError):  # as above
+                (folder / str(next(names))).touch()
 
     def give_back(self) -> None:
         path = self.disk / FREE_FILE

@@ -34,6 +34,9 @@ Start = Callable[..., StarvedAgent]
 LONG = bool(os.environ.get("HELMET_SOAK"))
 LOOK_SECONDS = 20.0 if LONG else 3.0
 ROUNDS = 10 if LONG else 1
+DRIP_SECONDS = 0.02
+"""Between two pieces of 16 KiB: a model takes a second and a half."""
+
 CLIP = resources.files("helmet_agent") / "assets" / "clips" / "one-by-one-person-detection.mp4"
 GROUP_LIMIT = 420 << 20
 ORDER = ["no_preview 1", "no_mining 1", "fewer_frames 2", "fewer_frames 4", "fewer_frames 8"]
@@ -48,12 +51,12 @@ def disk(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def configure(tmp_path: Path, disk: Path, channel: Any, server: Any) -> Callable[..., Path]:
-    def write(extra: str = "", **updates: object) -> Path:
+    def write(extra: str = "", mining: str = "duplicate_distance = 0", **updates: object) -> Path:
         keys: dict[str, object] = {"probation_seconds": 1, "probation_frames": 5, "poll_seconds": 1} | updates
         path = tmp_path / "agent.toml"
         path.write_text(
             f"[node]\nname = 'n1'\ndata_dir = '{disk / 'data'}'\n[api]\nenabled = false\n"
-            "[mining]\nduplicate_distance = 0\n"
+            f"[mining]\n{mining}\n"
             f"[[sources]]\nname = 'gate'\nurl = '{CLIP}'\nloop = true\nrealtime = true\n{extra}"
             f"[updates]\nenabled = true\nchannel_url = '{server.url}'\nroot_file = '{channel.root_file}'\n"
             "follow = 'default/helmet-detection-demo'\n" + "\n".join(f"{key} = {value}" for key, value in keys.items())
@@ -79,19 +82,25 @@ def start(disk: Path) -> Iterator[Start]:
 
 
 def test_a_disk_without_room_or_inodes_costs_examples_and_no_frame(
-    configure: Any, start: Start, *, channel: Any, make_model: Any, disk: Path, record_property: Note
+    configure: Any, start: Start, *, channel: Any, server: Any, make_model: Any, disk: Path, record_property: Note
 ) -> None:
-    agent = start(configure(max_latency_ratio=20), f"mount -t tmpfs -o size=48m,nr_inodes=900 tmpfs {disk}")
+    config = configure(mining="duplicate_distance = -1\nper_hour = 36000", max_latency_ratio=20)
+    agent = start(config, f"mount -t tmpfs -o size=48m,nr_inodes=900 tmpfs {disk}")
     usual = agent.rate(LOOK_SECONDS)
     rates: list[float] = []
     back: list[float] = []
     for number in range(2 * ROUNDS):
-        (agent.take_blocks if number % 2 == 0 else agent.take_inodes)()
         model = make_model(seed=number + 1, release=number + 2)
+        # The disk fills while the model is on its way: all before it could be written, and all after it cannot.
+        server.delay_seconds[model.sha256] = DRIP_SECONDS
         channel.publish(model)
+        agent.until(lambda sha256=model.sha256: server.sent(sha256) > 0)  # type: ignore[misc]
+        (agent.take_blocks if number % 2 == 0 else agent.take_inodes)()
         rates.append(agent.rate(LOOK_SECONDS) / usual)
+        agent.until(lambda: agent.faults() > number)  # noqa: B023 - asked in this turn
         assert agent.blamed() == []
         kept = agent.examples()
+        server.delay_seconds.clear()
         agent.give_back()
         back.append(agent.until(lambda sha256=model.sha256: agent.confirmed(sha256)))  # type: ignore[misc]
         agent.until(lambda kept=kept: agent.examples() > kept)  # type: ignore[misc]
