@@ -171,10 +171,11 @@ class Hub:
         """
         self.workers_server.start(workers_app(self.database))
         self.front_server.start(self.front)
-        self._tell_address()
         self.controller.start()
         self.rollouts.start()
         self.housekeeping.start()
+        # Last, since whoever waits for the address asks at once whether every part turns.
+        self._tell_address()
 
     def stop(self) -> None:
         """Ends everything that was begun, last things first; idempotent."""

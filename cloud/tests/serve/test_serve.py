@@ -19,8 +19,11 @@ from tuf.ngclient import Updater
 from tuf.ngclient.fetcher import FetcherInterface
 
 from helmet_agent.adapters.litert import bundled_model_dir
+from helmet_agent.errors import AgentError
+from helmet_cloud.app import Hub
 from helmet_cloud.channel import open_repository
 from helmet_cloud.cli import main
+from helmet_cloud.settings import HubHome
 from helmet_cloud.setup import InitOptions, initialise
 
 if TYPE_CHECKING:
@@ -122,6 +125,16 @@ def test_a_folder_that_cannot_be_served_is_refused_in_one_line(
     said = capfd.readouterr().err
     assert words in said
     assert said.count("\n") == 1
+
+
+def test_where_it_listens_is_told_once_every_part_turns(folder: Path) -> None:
+    (folder / "address" / "in the way").mkdir(parents=True)
+    hub = Hub(HubHome.load(folder))
+    with pytest.raises(AgentError, match="address"):
+        hub.start()
+    problems = hub.problems()
+    hub.stop()
+    assert problems == {}
 
 
 def test_systemd_is_told_when_it_is_ready_alive_and_ending(folder: Path, serve: Serve, tmp_path: Path) -> None:
