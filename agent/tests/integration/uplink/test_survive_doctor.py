@@ -9,9 +9,11 @@ import json
 import os
 import shlex
 import shutil
+import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from email.utils import format_datetime
@@ -20,6 +22,10 @@ from typing import Any
 
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from helmet_agent.adapters.litert import bundled_model_dir
 from helmet_agent.adapters.memory_reader import MemoryReader
@@ -41,6 +47,7 @@ class Node:
         self.folder, self.token, self.server = folder, token, server
         self.data, self.ca, self.config = folder / "data", folder / "ca.pem", folder / "agent.toml"
         self.url, self.source, self.extra = server.url, str(FRAMES), ""
+        self.sources, self.spool = True, "16Mi"
         self.data.mkdir()
         authority.cert_pem.write_to_path(self.ca)
         self.date()
@@ -52,10 +59,11 @@ class Node:
         self.server.always = self.server.fault(answer=refusal)
 
     def write(self) -> Path:
+        sources = f"[[sources]]\nname='gate'\nurl='{self.source}'\n" if self.sources else ""
         self.config.write_text(
-            f"[node]\nname='n1'\ndata_dir='{self.data}'\n[[sources]]\nname='gate'\nurl='{self.source}'\n"
+            f"[node]\nname='n1'\ndata_dir='{self.data}'\n{sources}"
             f"[hub]\nurl='{self.url}'\nca_file='{self.ca}'\ntoken_file='{self.token}'\n"
-            f"[spool]\nquota='16Mi'\n[events]\nquota='1Mi'\nsnapshot_quota='1Mi'\n{self.extra}"
+            f"[spool]\nquota='{self.spool}'\n[events]\nquota='1Mi'\nsnapshot_quota='1Mi'\n{self.extra}"
         )
         return self.config
 
@@ -67,12 +75,12 @@ class Node:
         assert found.text().splitlines()[-1] == f"mend first: {found.cause.part}: {found.cause.text}"
         return found.cause.part, found.cause.text
 
-    def cause_elsewhere(self, *, before: str = "true", prefix: tuple[str, ...] = ()) -> tuple[str, str]:
+    def cause_elsewhere(self, code: int = 1, *, before: str = "true", prefix: tuple[str, ...] = ()) -> tuple[str, str]:
         """The same from a process of its own, after a shell's commands."""
         doctor = shlex.join((sys.executable, "-m", "helmet_agent", "doctor", "--config", str(self.write()), "--json"))
         words = [*prefix, "sh", "-c", f"{before} && {doctor}"]
         done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
-        assert done.returncode == 1, done.stdout + done.stderr
+        assert done.returncode == code, done.stdout + done.stderr
         cause = json.loads(done.stdout)["cause"]
         return cause["part"], cause["text"]
 
@@ -152,6 +160,93 @@ def memory_limit(node: Node) -> tuple[str, str]:
     return node.cause()
 
 
+def clock_far_ahead(node: Node) -> tuple[str, str]:
+    return node.cause(ManualClock(4_070_908_800.0))
+
+
+def secret_unreadable(node: Node) -> tuple[str, str]:
+    credentials = node.folder / "camera"
+    credentials.write_text("user:password")
+    credentials.chmod(0o000)
+    node.extra = f"[[sources]]\nname='yard'\nurl='{FRAMES}'\ncredentials_file='{credentials}'\n"
+    return node.cause_elsewhere(prefix=without_root())
+
+
+def folder_closed(node: Node) -> tuple[str, str]:
+    node.data.chmod(0o500)
+    try:
+        return node.cause_elsewhere(prefix=without_root())
+    finally:
+        node.data.chmod(0o700)
+
+
+def folder_a_file(node: Node) -> tuple[str, str]:
+    node.data.rmdir()
+    node.data.write_text("in the folder's place")
+    return node.cause()
+
+
+def authority_of_none(node: Node) -> tuple[str, str]:
+    trustme.CA().issue_cert("localhost").cert_chain_pems[0].write_to_path(node.ca)
+    return node.cause()
+
+
+def authority_expired(node: Node) -> tuple[str, str]:
+    write_authority(node.ca, -12.2)
+    return node.cause()
+
+
+def no_hub_there(node: Node) -> tuple[str, str]:
+    with socket.create_server(("127.0.0.1", 0)) as plain:
+        node.url = f"https://localhost:{plain.getsockname()[1]}"
+
+        def answer() -> None:
+            connection, _ = plain.accept()
+            with connection:
+                connection.sendall(b"220 mail.example ready\r\n")
+                connection.recv(4096)
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        found = node.cause()
+        thread.join(10.0)
+        return found
+
+
+def no_camera(node: Node) -> tuple[str, str]:
+    node.sources = False
+    return node.cause()
+
+
+def settings_wrong(node: Node) -> tuple[str, str]:
+    node.extra = "[surprise]\nkey=1\n"
+    return node.cause()
+
+
+def without_root() -> tuple[str, ...]:
+    """Root may read and write everywhere, but for capabilities that it can do without."""
+    if os.geteuid() != 0:
+        return ()
+    if shutil.which("setpriv") is None:
+        pytest.skip("needs setpriv")
+    return ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
+
+
+def write_authority(path: Path, days: float) -> None:
+    """The certificate of an authority that ends in so many days."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "old")])
+    now = dt.datetime.now(dt.UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=400))
+        .not_valid_after(now + dt.timedelta(days=days))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path.write_bytes(made.public_bytes(Encoding.PEM))
+
+
 FAULTS: dict[str, tuple[Callable[[Node], tuple[str, str]], str, str]] = {
     "clock behind": (clock_behind, "clock", "differs from the hub's by -1"),
     "clock never set": (clock_never_set, "clock", "it says 1970-01-01; set it: `timedatectl set-ntp true`"),
@@ -164,6 +259,19 @@ FAULTS: dict[str, tuple[Callable[[Node], tuple[str, str]], str, str]] = {
     "authority damaged": (authority_damaged, "ca", "copy it from the hub again"),
     "camera away": (camera_away, "source gate", "check address, credentials and that the camera is on"),
     "model damaged": (model_damaged, "model", "not the one in its manifest"),
+    "clock far ahead": (clock_far_ahead, "clock", "it says 2099-01-01; set it"),
+    "secret unreadable": (secret_unreadable, "permissions", "camera: cannot be read by"),
+    "folder closed": (
+        folder_closed,
+        "permissions",
+        "may not write there; run the doctor as the agent's user, or chown",
+    ),
+    "folder a file": (folder_a_file, "permissions", "is no folder; correct the path in the configuration"),
+    "authority of none": (authority_of_none, "ca", "holds no certificate of an authority; copy it from the hub again"),
+    "authority expired": (authority_expired, "ca", "expired 12 days ago; copy the hub's present one"),
+    "no hub there": (no_hub_there, "hub tls", "is it the hub that listens there?"),
+    "no camera": (no_camera, "sources", "none; give at least one [[sources]] table"),
+    "settings wrong": (settings_wrong, "config", "surprise"),
     "memory limit": (memory_limit, "memory", "raise memory.limit in the configuration to"),
 }
 
@@ -182,6 +290,22 @@ def test_the_doctor_names_the_cause(node: Node, fault: str, record_property: Not
     assert found[0] == part, found
     assert words in found[1], found
     record_property("survive", f"item 10: {fault} -> {part}, {time.monotonic() - started:.1f} s")
+
+
+def test_an_authority_that_ends_soon_is_a_warning(node: Node, record_property: Note) -> None:
+    write_authority(node.ca, 20.2)
+    found = {one.part: one for one in diagnose(node.write()).findings}["ca"]
+    assert (found.state, "expires in 20 days; plan to renew it" in found.text) == ("warning", True), found
+    record_property("survive", "item 10: authority ends soon -> ca")
+
+
+def test_memory_that_is_nearly_used_up_is_a_warning(node: Node, record_property: Note) -> None:
+    node.extra = "[memory]\nlimit='2Gi'\nsoft_fraction=0.1\nhard_fraction=0.9\n"
+    ballast = b"x" * (256 << 20)
+    found = {one.part: one for one in diagnose(node.write()).findings}["memory"]
+    assert ballast
+    assert (found.state, "of it is used; the agent will shed work" in found.text) == ("warning", True), found
+    record_property("survive", "item 10: memory nearly used up -> memory")
 
 
 def mounts() -> bool:
@@ -206,6 +330,15 @@ def test_the_doctor_names_the_disk(node: Node, options: str, words: str, record_
     assert part == "disk", text
     assert words in text
     record_property("survive", f"item 10: disk {options} -> disk")
+
+
+@pytest.mark.skipif(not mounts(), reason="needs mount namespaces (unshare --mount --map-root-user)")
+def test_a_disk_smaller_than_the_quotas_is_a_warning(node: Node, record_property: Note) -> None:
+    node.spool = "1Gi"
+    part, text = node.cause_elsewhere(0, before=f"mount -t tmpfs -o size=100m tmpfs {node.data}", prefix=NAMESPACE)
+    assert part == "disk", text
+    assert "free some space or lower spool.quota and events.snapshot_quota" in text
+    record_property("survive", "item 10: disk smaller than the quotas -> disk")
 
 
 @pytest.fixture
