@@ -73,6 +73,18 @@ def test_a_channel_that_is_away(write_config: Any, server: Any, record_property:
     record_property("survive", "item 10: channel away -> channel")
 
 
+def test_a_check_that_breaks_is_a_finding_and_the_others_go_on(
+    channel: Any, make_model: Any, write_config: Any, tmp_path: Path, record_property: Note
+) -> None:
+    config = write_config(SOURCE)
+    channel.publish(make_model(seed=5, release=7))
+    (tmp_path / "data" / "models" / "journal.jsonl").mkdir(parents=True)
+    part, words = failed(diagnose(config))
+    assert part == "release"
+    assert "could not be looked at" in words
+    record_property("survive", "item 10: a check that breaks -> its own part")
+
+
 def test_a_stale_release_with_what_is_in_its_way(
     channel: Any, make_model: Any, write_config: Any, tmp_path: Path, record_property: Note
 ) -> None:
