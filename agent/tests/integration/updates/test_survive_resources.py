@@ -248,6 +248,7 @@ def test_a_neighbour_that_eats_the_groups_memory_is_answered_in_order_and_outliv
         channel.publish(model)
         share = agent.rate(LOOK_SECONDS) / usual
         agent.until(lambda: len(agent.steps()) >= 2)
+        agent.until(lambda: agent.said("not enough memory to try a new model"))
         assert agent.blamed() == []
     finally:
         neighbour.kill()
