@@ -96,7 +96,11 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str, str]] = {
         "permissions",
         "admin.token: others may read it; run `chmod 600",
     ),
-    "database gone": (lambda folder: (folder / "hub.sqlite").unlink(), "database", "`helmet-cloud restore` a backup"),
+    "database gone": (
+        lambda folder: (folder / "hub.sqlite").unlink(),
+        "database",
+        "hub.sqlite: is not there; stop the hub and `helmet-cloud restore` a backup, or",
+    ),
     "database damaged": (damaged, "database", "`helmet-cloud restore` a backup"),
     "database with an odd row": (odd_row, "database", "damaged: NULL value in odd.x; stop the hub"),
     "database of a newer release": (

@@ -292,6 +292,15 @@ def test_the_doctor_names_the_cause(node: Node, fault: str, record_property: Not
     record_property("survive", f"item 10: {fault} -> {part}, {time.monotonic() - started:.1f} s")
 
 
+def test_what_spoils_others_is_mended_first_wherever_it_is_found(node: Node, record_property: Note) -> None:
+    node.token.unlink()
+    found = diagnose(node.write(), clock=ManualClock(0.0))
+    assert [one.part for one in found.findings if one.state == "failed"] == ["token", "hub auth", "clock"], found.text()
+    assert found.cause is not None
+    assert found.cause.part == "clock"
+    record_property("survive", "item 10: token gone and a clock never set -> clock")
+
+
 def test_an_authority_that_ends_soon_is_a_warning(node: Node, record_property: Note) -> None:
     write_authority(node.ca, 20.2)
     found = {one.part: one for one in diagnose(node.write()).findings}["ca"]
