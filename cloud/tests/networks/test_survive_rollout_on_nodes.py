@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -181,6 +182,9 @@ def test_a_good_model_goes_from_the_canary_to_everybody_and_a_bad_one_no_further
         *((bad.release, phase) for phase in ("canary", "reverting", "halted")),
     ]
     assert refused["reason"] in steps[-1]["reason"]
+    told = [int(one[1]) for row in steps if (one := re.match(r"(\d+) healthy reports of ring", row["reason"]))]
+    assert len(told) == 2
+    assert min(told) >= int(AUTO["rollout-reports"]), "it went on before enough nodes were well with it"
     fleet.wait("the canary has what it had", lambda: fleet.runs("site-c", fleet.live("canary")))
     assert fleet.listed("site-s")["model"] == good.sha256
     assert fleet.listed("site-s")["quarantined"] == []
