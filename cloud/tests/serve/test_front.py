@@ -66,6 +66,7 @@ def _front(limit: RateLimit | None = None) -> Front:
 def test_bodies_are_capped_by_path(path: str, size: int, status: int) -> None:
     found = _ask(_front(), "POST", path, content=b"x" * size)
     assert found.status_code == status
+    assert found.headers["x-frame-options"] == "DENY"
     if status == 413:
         assert found.headers["connection"] == "close"
         assert "at most" in found.json()["detail"]

@@ -161,9 +161,14 @@ def test_tls_is_the_hubs_own_authoritys_or_nothing(shared: RunningHub) -> None:
     with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
         httpx.get(f"{shared.url}/livez")
     old = ssl.create_default_context(cafile=str(shared.folder / "tls" / "ca.crt"))
-    old.maximum_version = ssl.TLSVersion.TLSv1_1
+    # This client would take it; it is the hub that refuses.
+    old.minimum_version, old.maximum_version = ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_1
+    old.set_ciphers("ALL:@SECLEVEL=0")
     with socket.create_connection(("127.0.0.1", port)) as plain, pytest.raises((ssl.SSLError, OSError)):
         old.wrap_socket(plain, server_hostname="127.0.0.1")
+    old.maximum_version = ssl.TLSVersion.TLSv1_2
+    with socket.create_connection(("127.0.0.1", port)) as plain:
+        assert old.wrap_socket(plain, server_hostname="127.0.0.1").version() == "TLSv1.2"
     with pytest.raises(httpx.HTTPError):
         httpx.get(f"http://127.0.0.1:{port}/livez")
     with shared.client() as client:
@@ -231,4 +236,6 @@ def test_every_answer_carries_the_safety_headers_refusals_too(ask: Any) -> None:
         ):
             assert answer.headers.get(name) == value, (method, path, name)
         assert "server" not in answer.headers
+        if not path.startswith("/channel/"):
+            assert answer.headers.get("cache-control") == "no-store", (method, path)
     assert seen == {200, 400, 401, 403, 404, 405}

@@ -65,6 +65,19 @@ def test_the_token_is_never_shown_to_a_server_that_cannot_prove_who_it_is(
     assert impostor.received == 0
 
 
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")  # it is refused here
+def test_a_hub_that_speaks_only_old_tls_is_refused(
+    new_server: Make, make_hub: Make, make_example: Make, authority: trustme.CA, ca_file: Path
+) -> None:
+    old = tls_for(authority, "localhost")
+    old.minimum_version, old.maximum_version = ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_1
+    old.set_ciphers("ALL:@SECLEVEL=0")
+    server = new_server(tls=old)
+    with pytest.raises(HubUnavailable):
+        make_hub(server, ca_file).put_example(make_example(1), at_once)
+    assert not server.kept
+
+
 def test_the_environments_proxy_is_not_used(
     hub_server: Any, make_hub: Make, make_example: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
