@@ -101,6 +101,17 @@ class Site:
         with (self._tmp / "agent.log").open("ab") as log:
             return subprocess.Popen(command, stdout=log, stderr=log)
 
+    def downloads(self) -> int:
+        """How often a download was begun."""
+        lines = ModelStore(self.data / "models", read_only=True).journal()
+        return sum(line.get("event") == Kind.DOWNLOADING for line in lines)
+
+    def wait_for_an_update(self, seconds: float = 10.0) -> None:
+        """Until a model is on its way, or the time is over; from then to its confirmation it takes two seconds."""
+        before, deadline = self.downloads(), time.monotonic() + seconds
+        while self.downloads() == before and time.monotonic() < deadline:
+            time.sleep(0.02)
+
     def check(self) -> Any:
         """What holds after every kill; returns the updater's state."""
         store = ModelStore(self.data / "models", read_only=True)
@@ -143,7 +154,9 @@ def test_random_kills_of_node_and_hub_lose_nothing(
         if moment % 3 == 0:
             site.publish()
         agent = site.start()
-        time.sleep(chance.uniform(0.0, 6.0))
+        if moment % 3 == 0:
+            site.wait_for_an_update()
+        time.sleep(chance.uniform(0.0, 2.0 if moment % 3 == 0 else 6.0))
         if moment % 4 == 3:
             site.hub.process.kill()
             site.hub.process.wait()
