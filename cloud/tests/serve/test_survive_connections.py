@@ -7,6 +7,8 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -216,3 +218,17 @@ def test_a_connection_that_was_used_may_not_drip_for_ever_either(pair: tuple[Acc
     assert far.recv(1) == b""
     accepted.close()
     assert len(connections) == 0
+
+
+@pytest.mark.parametrize(
+    ("limits", "taken"), [("ulimit -Sn 300", "4096 4352"), ("ulimit -n 600", "344 600")], ids=["soft", "hard"]
+)
+def test_no_more_are_taken_than_the_system_has_descriptors_for(limits: str, taken: str) -> None:
+    program = (
+        "import resource, sys; from helmet_cloud.api.connections import room_for\n"
+        "print(room_for(4096), resource.getrlimit(resource.RLIMIT_NOFILE)[0])"
+    )
+    words = ("sh", "-c", f'{limits} && exec "$@"', "sh", sys.executable, "-c", program)
+    said = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True).stdout.splitlines()
+    assert said[-1] == taken
+    assert ("raise LimitNOFILE= of the unit" in said[0]) == (taken.startswith("344"))

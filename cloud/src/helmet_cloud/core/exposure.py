@@ -55,9 +55,7 @@ class Exposure:
         most = allowed(self.fleet, share)
         if self.canaries <= most:
             return ""
-        return (
-            f"ring canary holds {self.canaries} of {self.fleet} nodes, at most {most} may (canary_share = {share:g})"
-        )
+        return f"ring canary holds {self.canaries} of {self.fleet} nodes, at most {most} may (canary_share = {share:g})"
 
 
 def allowed(fleet: int, share: float) -> int:
