@@ -81,6 +81,7 @@ bench: setup
 model: setup
 	@test -n "$(DATA)" || { echo "make model needs the folder of labelled pictures: make model DATA=DIR" >&2; exit 2; }
 	$(BIN)/python -m helmet_cloud.training.build_model --data "$(DATA)" --work "$(WORK)"
+	$(BIN)/python tools/model_pictures.py
 
 prove: setup
 	@test -n "$(DATA)" || { echo "make prove needs the folder of labelled pictures: make prove DATA=DIR" >&2; exit 2; }

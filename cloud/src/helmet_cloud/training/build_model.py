@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import sys
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
 
 CHECKPOINT, MODEL_FOLDER = "base.npz", "model"
 CARD, LICENCE, NOTICE = "model-card.md", "LICENSE.md", "NOTICE.md"
+VALIDATION = "model-validation.json"
+"""The shipped file's figures and curves on the validation part; tools/model_pictures.py draws them."""
+
 NAME, RELEASE = "helmet-base", 1
 
 ALLOWED_LOSS = 0.01
@@ -104,7 +108,12 @@ def build(job: Job) -> bool:
     manifest, facts = describe(job, base)
     check_fit(facts)
     notice = model_card.render_notice([frame.picture.name for frame in manifest.golden])
-    texts = {CARD: model_card.render_card(facts), LICENCE: model_card.render_licence(), NOTICE: notice}
+    texts = {
+        CARD: model_card.render_card(facts),
+        LICENCE: model_card.render_licence(),
+        NOTICE: notice,
+        VALIDATION: json.dumps(facts.validation[0].to_json(), indent=1) + "\n",
+    }
     for name, text in texts.items():
         write_atomic(job.folder / name, text.encode(), mode=_FILE_MODE)
     return True
@@ -211,7 +220,7 @@ def install(folder: Path, repository: Path) -> None:
     placed = {
         repository / AGENT_ASSETS: [bundle.FLOAT_MODEL, LICENCE, NOTICE, *golden, bundle.MODEL],
         repository / CLOUD_ASSETS: [LICENCE, bundle.WEIGHTS],
-        repository / DOCS: [CARD],
+        repository / DOCS: [CARD, VALIDATION],
     }
     for stale in (repository / AGENT_ASSETS).glob("golden_*"):
         if stale.name not in golden:

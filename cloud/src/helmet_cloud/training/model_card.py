@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from helmet_cloud.training.bundle import HIGHEST_SCORE
 from helmet_cloud.training.sources import COMPLETE, FIXTURE, HEADS_ONLY, NEW_SITE, Source
+from helmet_cloud.training.variants import VARIANTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -120,6 +121,12 @@ float16.
 
 {_classes(facts)}
 
+![Precision over recall of each class on the validation part](images/model-precision-recall.svg)
+
+What it sees in the two clips that come with the agent, frames evenly spread and not chosen:
+
+![Both clips with the model's boxes](images/model-clips.jpg)
+
 ## Training
 
 {facts.trained} pictures; {facts.validated} held out as validation part, never trained on. The split goes by
@@ -133,6 +140,10 @@ nine pictures (share {plan.mosaic_share:g}, none in the last {plan.plain_share:.
 Task-aligned assignment, binary cross-entropy and generalised IoU; persons are masked out of the loss where a source
 does not label them. Channels equalised and quantised after training, with pictures of the training part.{note}
 Start weights: sha256 `{facts.start_digest}`.
+
+## What was tried
+
+{VARIANTS}
 
 ## Data and rights
 
