@@ -18,7 +18,6 @@ import hashlib
 import json
 import os
 import platform
-import random
 import shutil
 import statistics
 import subprocess
@@ -30,21 +29,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
+from nudged_model import nudged_folder
 
-from helmet_agent.adapters.litert import bundled_model_dir, load_manifest
+from helmet_agent.adapters.litert import load_manifest
 from helmet_agent.app.composition import Agent, compose
 from helmet_agent.app.live_model import SwappedModel
 from helmet_agent.app.models import load_detector
 from helmet_agent.app.system_clock import SystemClock
 from helmet_agent.app.updates import make_probe, make_updater, open_models
 from helmet_agent.config import load_config
-from helmet_agent.contract import FileReference, ModelManifest
 from helmet_agent.logs import configure_logging
 from helmet_agent.ports import ModelOffer
 from helmet_agent.services.update_state import Phase
 
 if TYPE_CHECKING:
     from helmet_agent.config import AgentConfig
+    from helmet_agent.contract import FileReference
     from helmet_agent.services.pipeline import ProcessedFrame
     from helmet_agent.services.updater import Updater
 
@@ -53,7 +53,6 @@ CLIP = ROOT / "agent" / "tests" / "fixtures" / "clips" / "veo_generated_workers.
 JOB = "default/bench"
 QUIET_SECONDS = 6.0
 BEFORE_SECONDS, AFTER_SECONDS = 0.5, 1.0
-WEIGHTS_AT, WEIGHTS_LONG = 813_372, 65_536
 LOAD = (
     "import numpy as np\n"
     "a = np.random.default_rng(0).random((700, 700), np.float32)\n"
@@ -157,19 +156,6 @@ class InlineSlot:
         return self._agent.slot.current
 
 
-def other_model(folder: Path, seed: int) -> Path:
-    """The bundled model with a few weights one step off: another digest, nearly the same network."""
-    shutil.copytree(bundled_model_dir(), folder)
-    content = bytearray((folder / "model.tflite").read_bytes())
-    for place in random.Random(seed).sample(range(WEIGHTS_AT, WEIGHTS_AT + WEIGHTS_LONG), 40):  # noqa: S311 - weights
-        content[place] = (content[place] + 1) % 256
-    (folder / "model.tflite").write_bytes(content)
-    manifest = ModelManifest.from_bytes((folder / "manifest.json").read_bytes())
-    model = FileReference("model.tflite", hashlib.sha256(content).hexdigest(), len(content))
-    (folder / "manifest.json").write_bytes(dataclasses.replace(manifest, model=model).to_bytes())
-    return folder
-
-
 def make_config(folder: Path) -> AgentConfig:
     """An agent that watches the clip as it would a camera."""
     path = folder / "agent.toml"
@@ -211,7 +197,9 @@ def measure_gaps(folder: Path, rounds: int) -> dict[str, Any]:
     agent.pipeline._slot = inline  # type: ignore[assignment] # noqa: SLF001 - the comparator's place
     models = open_models(config, clock)
     models.book.begin()
-    folders = [other_model(folder / "a", 1), other_model(folder / "b", 2)]
+    folders = [folder / "a", folder / "b"]
+    for seed, made in enumerate(folders):
+        nudged_folder(made, seed)
     live = NotedSwaps(config, agent.slot, agent.pipeline, agent.mining, agent.latest)
     updater = make_updater(config, models, live, clock, feed=Offers(folders), probe=make_probe(config))
     stop = threading.Event()
@@ -288,7 +276,9 @@ def measure_growth(folder: Path, swaps: int) -> dict[str, Any]:
     """Resident memory over many swaps while frames are looked at."""
     config, clock = make_config(folder), SystemClock()
     agent = compose(config, clock, until_eof=False)
-    folders = [other_model(folder / "a", 1), other_model(folder / "b", 2)]
+    folders = [folder / "a", folder / "b"]
+    for seed, made in enumerate(folders):
+        nudged_folder(made, seed)
     live = SwappedModel(config, agent.slot, agent.pipeline, agent.mining, agent.latest)
     stop = threading.Event()
     agent.ingest.start()

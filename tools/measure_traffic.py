@@ -14,7 +14,6 @@ import argparse
 import contextlib
 import json
 import os
-import shutil
 import socket
 import ssl
 import subprocess
@@ -27,19 +26,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nudged_model import nudged_folder
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
 CLIP = ROOT / "agent/src/helmet_agent/assets/clips/worker-zone-detection.mp4"
-MODEL = ROOT / "agent/src/helmet_agent/assets/model"
 JOB = "default/helmet-detection-demo"
 DAY = 86_400
 POLL_SECONDS, REPORT_SECONDS = 1, 5
 START_SECONDS = 90.0
 CHUNK = 1 << 16
-# A few values of a weight tensor of the bundled model, one step off: another digest, nearly the same network.
-WEIGHTS_AT = 813_372
 
 
 @dataclass
@@ -105,24 +103,6 @@ def cloud(*arguments: str) -> str:
     """Runs helmet-cloud; gives what it printed."""
     command = [str(Path(sys.executable).parent / "helmet-cloud"), *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-
-def another_model(folder: Path) -> Path:
-    """A model of nearly the same network and size as the bundled one."""
-    import dataclasses  # noqa: PLC0415 - loaded with the agent's own parts
-    import hashlib  # noqa: PLC0415 - as above
-
-    from helmet_agent.contract import FileReference, ModelManifest  # noqa: PLC0415 - as above
-
-    shutil.copytree(MODEL, folder)
-    content = bytearray((folder / "model.tflite").read_bytes())
-    for place in range(WEIGHTS_AT, WEIGHTS_AT + 40 * 1600, 1600):
-        content[place] = (content[place] + 1) % 256
-    (folder / "model.tflite").write_bytes(content)
-    manifest = ModelManifest.from_bytes((folder / "manifest.json").read_bytes())
-    model = FileReference("model.tflite", hashlib.sha256(content).hexdigest(), len(content))
-    (folder / "manifest.json").write_bytes(dataclasses.replace(manifest, model=model).to_bytes())
-    return folder
 
 
 @contextlib.contextmanager
@@ -212,7 +192,8 @@ probation_seconds = 5
         before = status(), to_channel.count.copy(), to_hub.count.copy()
         time.sleep(seconds)
         after = status(), to_channel.count.copy(), to_hub.count.copy()
-        sha256 = cloud("models", "add", str(another_model(folder / "new")), "--data-dir", str(hub),
+        nudged_folder(folder / "new", 1)
+        sha256 = cloud("models", "add", str(folder / "new"), "--data-dir", str(hub),
                        "--weights", str(ROOT / "cloud/src/helmet_cloud/assets/model/weights.npz"))  # fmt: skip
         published = to_channel.count.copy(), status()["updates"]["counters"]["polls"]
         cloud("models", "publish", sha256, "--job", JOB, "--data-dir", str(hub), "--poll-seconds", "60")

@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import os
-import random
 import re
 import shutil
 from pathlib import Path
@@ -14,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 import pytest
+from nudged_model import nudged_folder
 from sedna_local_controller import hot_update
 
 from helmet_agent.adapters.litert import bundled_model_dir
 from helmet_agent.adapters.sedna_feed import write_package
-from helmet_agent.contract import FileReference, ModelManifest
+from helmet_agent.contract import ModelManifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,20 +25,6 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.host, pytest.mark.timeout(300)]
 CLIPS = Path(__file__).parents[2] / "agent/src/helmet_agent/assets/clips"
 BUNDLED = ModelManifest.from_bytes((bundled_model_dir() / "manifest.json").read_bytes())
-WEIGHTS_AT, WEIGHTS_LONG = 813_372, 65_536  # of a weight tensor; a few of its values one step off are another digest
-
-
-def another_model(folder: Path) -> ModelManifest:
-    """A model folder of nearly the same network."""
-    shutil.copytree(bundled_model_dir(), folder)
-    content = bytearray((folder / "model.tflite").read_bytes())
-    for place in random.Random(5).sample(range(WEIGHTS_AT, WEIGHTS_AT + WEIGHTS_LONG), 40):  # noqa: S311 - no secret
-        content[place] = (content[place] + 1) % 256
-    (folder / "model.tflite").write_bytes(content)
-    model = FileReference("model.tflite", hashlib.sha256(content).hexdigest(), len(content))
-    manifest = dataclasses.replace(BUNDLED, model=model)
-    (folder / "manifest.json").write_bytes(manifest.to_bytes())
-    return manifest
 
 
 def test_the_image_is_small_unprivileged_and_names_no_index(image: str, podman: Callable[..., str]) -> None:
@@ -75,7 +60,7 @@ def test_it_detects_helmets_under_a_memory_limit_and_swaps_models(worker: Any, p
     assert picture.shape[:2] == (1080, 1920), "the clip's own size"
     worker.wait_for(lambda: any(worker.he.rglob("*.jp*g")))
 
-    new = another_model(worker.folder / "trained")
+    new = nudged_folder(worker.folder / "trained", 5)
     write_package(worker.folder / "trained", worker.folder / "trained/model.pkg")
     hot_update(worker.folder / "trained/model.pkg", worker.hot, pause_seconds=1.0)
     worker.wait_for(lambda: worker.frames()[-1]["model"] == new.model.sha256, 90.0)

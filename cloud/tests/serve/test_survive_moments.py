@@ -3,12 +3,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import os
 import random
 import secrets
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,12 +15,12 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from nudged_model import nudged_folder
 from sqlalchemy import select
 
-from helmet_agent.adapters.litert import bundled_model_dir
 from helmet_agent.adapters.model_store import ModelStore
 from helmet_agent.adapters.spool import Spool
-from helmet_agent.contract import Delivery, FileReference, MiningRule, ModelManifest
+from helmet_agent.contract import Delivery, MiningRule
 from helmet_agent.services.update_events import Kind
 from helmet_agent.services.update_journal import replay, sum_line
 from helmet_cloud.channel import open_channel
@@ -40,22 +38,13 @@ MOMENTS = 200 if os.environ.get("HELMET_SOAK") else 10
 pytestmark = [pytest.mark.survive, pytest.mark.slow, pytest.mark.timeout(240 + 12 * MOMENTS)]
 JOB = JobRef("default", "helmet-detection-demo")
 CLIP = resources.files("helmet_agent") / "assets" / "clips" / "one-by-one-person-detection.mp4"
-# A weight tensor of the bundled model: a few values one step off give another digest and nearly the same model.
-WEIGHTS_AT, WEIGHTS_LONG = 813_372, 65_536
 QUOTA = 64 << 20
 
 
 def publication(folder: Path, number: int, mining: MiningRule) -> Publication:
     """A model that differs from the bundled one in a few weights."""
-    shutil.copytree(bundled_model_dir(), folder)
-    content = bytearray((folder / "model.tflite").read_bytes())
-    for place in random.Random(number).sample(range(WEIGHTS_AT, WEIGHTS_AT + WEIGHTS_LONG), 40):  # noqa: S311 - weights
-        content[place] = (content[place] + 1) % 256
-    (folder / "model.tflite").write_bytes(content)
+    nudged_folder(folder, number)
     (folder / "weights.npz").write_bytes(b"weights")
-    manifest = ModelManifest.from_bytes((folder / "manifest.json").read_bytes())
-    file = FileReference("model.tflite", hashlib.sha256(content).hexdigest(), len(content))
-    (folder / "manifest.json").write_bytes(dataclasses.replace(manifest, model=file).to_bytes())
     delivery = Delivery(f"{JOB.namespace}/{JOB.name}", hot_update=True, poll_seconds=1)
     return Publication(JOB, folder, mining, delivery, "stable", None, None, {}, f"number {number}")
 

@@ -8,7 +8,6 @@ import datetime as dt
 import hashlib
 import http.server
 import json
-import random
 import shutil
 import threading
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from nudged_model import nudged
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
 
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 JOB = "default/helmet-detection-demo"
 ROLES = ("root", "targets", "snapshot", "timestamp")
-# A weight tensor of the bundled int8 model: nudging a few of its values gives another digest and nearly the same model.
-WEIGHTS_AT, WEIGHTS_LONG = 813_372, 65_536
 
 
 def digest(content: bytes) -> str:
@@ -58,15 +56,6 @@ class Model:
     @property
     def key(self) -> str:
         return digest((self.folder / "manifest.json").read_bytes())
-
-
-def nudged(seed: int) -> bytes:
-    """The bundled model with a few of its weights one step off."""
-    content = bytearray((bundled_model_dir() / "model.tflite").read_bytes())
-    chance = random.Random(seed)  # noqa: S311 - which weights, no secret
-    for place in chance.sample(range(WEIGHTS_AT, WEIGHTS_AT + WEIGHTS_LONG), 40):
-        content[place] = (content[place] + 1) % 256
-    return bytes(content)
 
 
 class Channel:
@@ -275,7 +264,7 @@ def make_model(tmp_path: Path) -> Callable[..., Model]:
 
     def make(seed: int | None = None, content: bytes | None = None, **changes: Any) -> Model:
         if seed is not None:
-            content = nudged(seed)
+            content = nudged((bundled_model_dir() / "model.tflite").read_bytes(), seed)
         return Model(tmp_path / f"model-{next(count)}", content, **changes)
 
     return make

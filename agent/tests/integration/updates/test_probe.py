@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from nudged_model import weight_spans
 
 sys.path.insert(0, str(Path(__file__).parent))
 from spoilt import hungry
@@ -32,8 +33,7 @@ if TYPE_CHECKING:
     from helmet_agent.ports import ProbeReport
 
 CURRENT = bundled_model_dir()
-# Where weights of the bundled float variant lie in its file, and how many there are of them.
-FLOAT_WEIGHTS = ((92_740, 65_536), (1_210_300, 131_072), (1_605_868, 16_384))
+FLOAT16_NAN = b"\x00\x7e"
 
 
 def try_out(folder: Path, **changes: Any) -> ProbeReport:
@@ -62,17 +62,19 @@ def float_bytes() -> bytes:
 
 
 def with_nan() -> bytes:
-    """The float variant with weights that are no numbers (float16 NaN, little-endian)."""
+    """The float variant with the weights of its largest layers no numbers (little-endian)."""
     content = bytearray(float_bytes())
-    for place, count in FLOAT_WEIGHTS:
-        content[place : place + 2 * count] = np.full(count, 0x7E00, np.uint16).tobytes()
+    for span in weight_spans(float_bytes())[:3]:
+        content[span.start : span.stop] = FLOAT16_NAN * (len(span) // 2)
     return bytes(content)
 
 
 def with_noise() -> bytes:
     """The bundled model with one layer's weights drawn at random."""
-    noise = np.random.default_rng(0).integers(0, 256, 65_536, np.uint8).tobytes()
-    return model_bytes()[:813_372] + noise + model_bytes()[813_372 + 65_536 :]
+    content = bytearray(model_bytes())
+    span = weight_spans(model_bytes())[0]
+    content[span.start : span.stop] = np.random.default_rng(0).integers(0, 256, len(span), np.uint8).tobytes()
+    return bytes(content)
 
 
 def fewer_labels(make_model: Callable[..., Any]) -> Any:
