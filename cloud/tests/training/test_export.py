@@ -3,15 +3,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from helmet_agent.errors import ModelError
-from helmet_cloud.training.export import load_weights, save_weights, to_float16, to_int8
-from helmet_cloud.training.fold import CLASS_LOGIT_OFFSET
+from helmet_cloud.training.equalise import equalise
+from helmet_cloud.training.export import (
+    EQUALISING_PICTURES,
+    ROUNDING_PICTURES,
+    load_weights,
+    save_weights,
+    to_float16,
+    to_int8,
+)
+from helmet_cloud.training.fold import CLASS_LOGIT_OFFSET, fold
 from helmet_cloud.training.network import Network, NetworkSpec, build_network
+from helmet_cloud.training.rounding import STEPS, round_weights
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -119,3 +129,17 @@ def test_weights_of_another_network_are_refused(tmp_path: Path, network: Network
     save_weights(network, tmp_path / "weights.npz")
     with pytest.raises(ModelError, match="another network"):
         load_weights(tmp_path / "weights.npz", NetworkSpec(base=8))
+
+
+def test_int8_holds_the_very_steps_that_were_chosen(network: Network, int8: bytes) -> None:
+    given = pictures(20).astype(np.float32)
+    deployed = fold(network, TINY)
+    equalise(deployed, given[:EQUALISING_PICTURES])
+    round_weights(deployed, given[:ROUNDING_PICTURES])
+    for unit in (*deployed.units, *deployed.class_units, *deployed.box_units):
+        kernel = unit.conv.get_weights()[0]
+        # TensorFlow's [h, w, in, out] and [h, w, channels, 1] are [out, h, w, in] and [1, h, w, channels] in the file
+        laid = np.transpose(kernel, (3, 0, 1, 2))
+        axes = (0, 1, 2) if isinstance(unit.conv, keras.layers.DepthwiseConv2D) else (1, 2, 3)
+        steps = np.round(laid / np.abs(laid).max(axes, keepdims=True) * STEPS).astype(np.int8)
+        assert steps.tobytes() in int8, unit.conv.name

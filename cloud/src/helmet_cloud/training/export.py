@@ -20,6 +20,7 @@ from helmet_cloud.training.classes import INPUT_HEIGHT, INPUT_WIDTH, STRIDES
 from helmet_cloud.training.equalise import equalise
 from helmet_cloud.training.fold import fold, frozen_function
 from helmet_cloud.training.network import NANO, Network, NetworkSpec, build_network
+from helmet_cloud.training.rounding import round_weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 CALIBRATION_PICTURES = 120
 EQUALISING_PICTURES = 60
+ROUNDING_PICTURES = 24
 INPUT_QUANTISATION = (1.0, -128)
 """Scale and zero point of the int8 input: pixel - 128."""
 
@@ -41,7 +43,7 @@ def to_int8(
     spec: NetworkSpec = NANO,
     size: tuple[int, int] = _INPUT_SIZE,
 ) -> bytes:
-    """A full-integer model by equalisation and post-training quantisation.
+    """A full-integer model by equalisation, fitted rounding and post-training quantisation.
 
     Args:
         network: trained, in its training form.
@@ -63,6 +65,7 @@ def to_int8(
 
     deployed = fold(network, spec)
     equalise(deployed, calibration[:EQUALISING_PICTURES].astype(np.float32))
+    round_weights(deployed, calibration[:ROUNDING_PICTURES].astype(np.float32))
     converter = _converter(deployed, size)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = representative
