@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from helmet_cloud.training import build_model, sources
 from helmet_cloud.training.bundle import MANIFEST
+from helmet_cloud.training.cycles import CYCLES, train_cycles
 from helmet_cloud.training.network import NANO
 
 if TYPE_CHECKING:
@@ -41,7 +44,23 @@ def data(
                 label = {"person": 0, "helmet-on": 2}[mark.label]
                 lines.append(f"{label} {centre} {(x2 - x1) / 320:.6f} {(y2 - y1) / 176:.6f}\n")
             (labels / f"{name}.txt").write_text("".join(lines))
+        if source.head_points is not None:
+            point_at_heads(folder / source.folder)
     return folder
+
+
+def point_at_heads(folder: Path) -> None:
+    """Writes a file of key points: one unboxed bare head in each picture's lower left corner."""
+    names = sorted(path.name for path in (folder / "images").iterdir())
+    content = {
+        "images": [{"id": index, "file_name": name} for index, name in enumerate(names)],
+        "categories": [{"id": 2, "name": "helmet_off"}],
+        "annotations": [
+            {"image_id": index, "category_id": 2, "bbox": [0, 130, 20, 46], "keypoints": [8, 160, 2]}
+            for index in range(len(names))
+        ],
+    }
+    (folder / "person_wearing_coco.json").write_text(json.dumps(content))
 
 
 def test_sources_are_split_and_the_new_site_is_never_trained_on(data: Path) -> None:
@@ -53,12 +72,14 @@ def test_sources_are_split_and_the_new_site_is_never_trained_on(data: Path) -> N
     assert len(base.measured[sources.NEW_SITE]) == 3
     assert [len(scene) for scene in base.scenes] == [3]
     assert any("measured only" in line for line in lines)
+    assert len(base.head_points) == 20
 
 
 def test_leave_out_person_takes_persons_from_training_and_figures(data: Path) -> None:
     base = sources.read_base_data(data, lambda _line: None, leave_out_person=True)
     every = [*base.training, *(p for found in base.measured.values() for p in found)]
     assert not any("person" in picture.complete for picture in every)
+    assert base.head_points == {}, "these points come with the persons' boxes"
 
 
 def test_missing_data_is_one_line_and_an_exit_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -79,7 +100,7 @@ def test_untrained_model_is_refused_and_nothing_is_installed(
     said = capsys.readouterr().err
     assert "2 steps of 16" in said
     assert "error: no golden frame" in said
-    assert sorted(path.name for path in (work / build_model.MODEL_FOLDER).iterdir()) == [
+    assert sorted(path.name for path in (work / "first").iterdir()) == [
         MANIFEST,
         "model.tflite",
         "model_float16.tflite",
@@ -91,3 +112,21 @@ def test_untrained_model_is_refused_and_nothing_is_installed(
     said = capsys.readouterr().err
     assert "resumed at step 2 of 2" in said
     assert "exported files are there already" in said
+
+    # a later cycle goes on from the first one's weights, and from what it sees at the heads that have no box
+    first, second = build_model.shortened([2])[0], CYCLES[-1]
+    second = replace(second, plan=replace(second.plan, steps=1))
+    lines: list[str] = []
+    base = sources.read_base_data(data, lambda _line: None)
+    assert train_cycles(data / sources.START_FILE, base, (first, second), work, lines.append)
+    assert f"exported files are there already: {work / 'first'}" in lines
+    (heads,) = [line for line in lines if line.startswith("heads without a box in")]
+    assert "helmet-off" in heads
+    assert (work / second.name / "model.tflite").exists()
+
+
+@pytest.mark.parametrize("steps", ["0", "1,2,3,4", "1,-1"])
+def test_impossible_numbers_of_steps_are_refused(steps: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        build_model.main(["--data", "x", "--work", "y", "--steps", steps])
+    assert "one to 3 positive numbers" in capsys.readouterr().err

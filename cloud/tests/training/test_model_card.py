@@ -11,6 +11,7 @@ from helmet_agent.errors import ModelError
 from helmet_cloud.evaluation import EvaluationReport, evaluate_detections
 from helmet_cloud.labels import LABELS, LabelBox, LabelledPicture
 from helmet_cloud.training.build_model import check_fit
+from helmet_cloud.training.cycles import Cycle
 from helmet_cloud.training.model_card import CardFacts, render_card, render_licence, render_notice
 from helmet_cloud.training.schedule import Plan
 from helmet_cloud.training.sources import COMPLETE, NEW_SITE
@@ -29,8 +30,11 @@ def report(found: int, of: int = 50) -> EvaluationReport:
 def facts(int8: EvaluationReport, floating: EvaluationReport, size: int = 1_200_000) -> CardFacts:
     return CardFacts(
         manifest=load_manifest(bundled_model_dir()),
-        plan=Plan(steps=500, batch=16, seed=77),
-        seconds=1800.0,
+        cycles=[
+            Cycle("one", Plan(steps=500, batch=16, seed=77)),
+            Cycle("two", Plan(steps=250, batch=16, seed=78), completes_heads=True),
+        ],
+        seconds=[1800.0, 600.0],
         trained=2000,
         validated=120,
         start_digest="cd" * 32,
@@ -46,9 +50,8 @@ def test_card_tells_figures_of_both_files_seed_time_and_rights() -> None:
     for piece in (
         "| hard_hat_workers/complete | helmet-on | 50 | 0.800 | 0.900 | 1.00 | 0.80 | 0.89 |",
         "| sfchd_cctv (a site never trained on) | 50 | 0.800 | 0.900 |",
-        "seed 77",
-        "30 minutes",
-        "4.0 passes",
+        "| one | 500 | 4.0 | 0.0012 | 0.35 to 1.5 | 0.3 | last 20% | no | 77 | 30 |",
+        "| two | 250 | 2.0 | 0.0012 | 0.35 to 1.5 | 0.3 | last 20% | yes | 78 | 10 |",
         "uncertain rights",
         "person: ",
         "cd" * 32,
@@ -70,7 +73,16 @@ def test_note_about_the_training_is_in_the_card() -> None:
 
 def test_model_that_loses_too_much_or_is_too_big_does_not_ship() -> None:
     check_fit(facts(report(40), report(40)))
+    check_fit(facts(report(200, 250), report(201, 250)))
     with pytest.raises(ModelError, match=r"int8 loses 0\.020 mAP50 on the validation part"):
         check_fit(facts(report(40), report(41)))
+    with pytest.raises(ModelError, match=r"int8 loses 0\.008 mAP50 on the validation part"):
+        check_fit(facts(report(200, 250), report(202, 250)))
+    with pytest.raises(ModelError, match=r"int8 loses 0\.016 mAP50 on the new site"):
+        check_fit(
+            replace(
+                facts(report(40), report(40)), int8={NEW_SITE: report(200, 250)}, floating={NEW_SITE: report(204, 250)}
+            )
+        )
     with pytest.raises(ModelError, match=r"model\.tflite has 2600000 bytes"):
         check_fit(facts(report(40), report(40), size=2_600_000))

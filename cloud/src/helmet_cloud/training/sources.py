@@ -10,12 +10,14 @@ from helmet_agent.errors import UsageError
 from helmet_cloud.labels import read_yolo
 from helmet_cloud.training.classes import HEADS
 from helmet_cloud.training.dataset import leave_out, split
+from helmet_cloud.training.missing_heads import read_head_points
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from helmet_cloud.labels import LabelledPicture
+    from helmet_cloud.training.missing_heads import HeadPoint
 
 START_FILE = "models/yolox_nano/yolox_nano.onnx"
 ANNOTATIONS = "labels_4class"
@@ -32,14 +34,16 @@ class Source:
         folder: below DATA.
         complete: labels of which every object has a box.
         trained: whether the base model learns from it; others only measure it.
+        head_points: a file below the folder that points at heads, boxed or not; see missing_heads.
     """
 
     folder: str
     complete: frozenset[str]
     trained: bool
+    head_points: str | None = None
 
 
-COMPLETE = Source("hard_hat_workers/complete", _ALL, trained=True)
+COMPLETE = Source("hard_hat_workers/complete", _ALL, trained=True, head_points="person_wearing_coco.json")
 HEADS_ONLY = Source("hard_hat_workers/extra_heads_only", HEADS, trained=True)
 NEW_SITE = Source("sfchd_cctv", _ALL, trained=False)
 """Kept out of the base model: it is the new site that the loop of later rounds proves itself on."""
@@ -59,12 +63,14 @@ class BaseData:
         validation: of the trained sources, never trained on; thresholds are chosen here.
         measured: by source, what the figures are computed on: the validation part of trained sources, else all.
         scenes: the free pictures by clip, for golden frames.
+        head_points: by file name, heads that somebody pointed at.
     """
 
     training: list[LabelledPicture]
     validation: list[LabelledPicture]
     measured: dict[Source, list[LabelledPicture]]
     scenes: list[list[LabelledPicture]]
+    head_points: dict[str, list[HeadPoint]]
 
 
 def read_source(data: Path, source: Source, say: Callable[[str], None]) -> list[LabelledPicture]:
@@ -88,7 +94,7 @@ def read_base_data(data: Path, say: Callable[[str], None], *, leave_out_person: 
     Args:
         data: the folder.
         say: takes problems and progress.
-        leave_out_person: train heads only, whatever the labels say about persons.
+        leave_out_person: train heads only, whatever the labels say about persons; their file's head points go too.
 
     Raises:
         UsageError: a source has no labelled pictures.
@@ -106,7 +112,11 @@ def read_base_data(data: Path, say: Callable[[str], None], *, leave_out_person: 
     for source in SOURCES:
         use = "trained on" if source.trained else "measured only"
         say(f"{source.folder}: {len(found[source])} pictures, {use}, {len(measured[source])} to measure")
-    return BaseData(training, validation, measured, scenes(found[FIXTURE]))
+    points: dict[str, list[HeadPoint]] = {}
+    for source in SOURCES:
+        if source.head_points is not None and not leave_out_person:
+            points |= read_head_points(data / source.folder / source.head_points)
+    return BaseData(training, validation, measured, scenes(found[FIXTURE]), points)
 
 
 def scenes(pictures: list[LabelledPicture]) -> list[list[LabelledPicture]]:

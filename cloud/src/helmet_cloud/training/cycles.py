@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The base model's training: several cycles, each with a rate that rises once and falls, each from the one before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from helmet_agent.durable import make_folder, write_atomic
+from helmet_cloud.evaluation import open_detector
+from helmet_cloud.training import bundle, export
+from helmet_cloud.training.missing_heads import complete_heads
+from helmet_cloud.training.runs import choose, letterboxed, train_base, train_round
+from helmet_cloud.training.schedule import Plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from helmet_agent.detector import HelmetDetector
+    from helmet_cloud.labels import LabelledPicture
+    from helmet_cloud.training.network import Network
+    from helmet_cloud.training.sources import BaseData
+
+_FILE_MODE = 0o644
+
+
+@dataclass(frozen=True, slots=True)
+class Cycle:
+    """One rise and fall of the learning rate.
+
+    Attributes:
+        name: of its checkpoint and of its folder.
+        plan: its settings.
+        completes_heads: whether heads without a box are boxed by what the first cycle has learned; see missing_heads.
+    """
+
+    name: str
+    plan: Plan
+    completes_heads: bool = False
+
+    def checkpoint(self, work: Path) -> Path:
+        """All state of the cycle."""
+        return work / f"{self.name}.npz"
+
+
+_LATER = Plan(final_rate=1e-5, plain_share=0.25)
+
+CYCLES = (
+    Cycle("first", Plan()),
+    Cycle("smaller", replace(_LATER, steps=2200, seed=20261126, peak_rate=7e-4, scale_low=0.25)),
+    Cycle(
+        "heads",
+        replace(_LATER, steps=3000, seed=20261127, peak_rate=8e-4, scale_low=0.22, nine_share=0.4),
+        completes_heads=True,
+    ),
+)
+"""What makes the bundled model; the later cycles zoom out further."""
+
+
+def shortened(steps: Sequence[int], seed: int | None = None) -> tuple[Cycle, ...]:
+    """The first of the cycles with other numbers of steps, and, with a seed, with seeds that count up from it."""
+    chosen = []
+    for index, (cycle, count) in enumerate(zip(CYCLES, steps, strict=False)):
+        own = cycle.plan.seed if seed is None else seed + index
+        chosen.append(replace(cycle, plan=replace(cycle.plan, steps=count, seed=own)))
+    return tuple(chosen)
+
+
+def train_cycles(
+    start: Path, base: BaseData, cycles: Sequence[Cycle], work: Path, say: Callable[[str], None] = print
+) -> Network | None:
+    """Trains all cycles, or goes on where the checkpoints below ``work`` are; None when a signal stopped it.
+
+    Args:
+        start: the COCO weights' file.
+        base: the pictures.
+        cycles: what to do, at least one.
+        work: takes a checkpoint and a folder of files for each cycle.
+        say: takes each line of progress.
+
+    Raises:
+        AgentError: a file is missing or damaged, or a checkpoint belongs to other settings.
+    """
+    network: Network | None = None
+    for index, cycle in enumerate(cycles):
+        say(f"cycle {index + 1} of {len(cycles)}: {cycle.name}")
+        pictures: Sequence[LabelledPicture] = base.training
+        if cycle.completes_heads and base.head_points:
+            pictures = complete_heads(pictures, base.head_points, _float_detector(work / cycles[0].name), say)
+        checkpoint = cycle.checkpoint(work)
+        if index == 0:
+            network, result = train_base(start, pictures, cycle.plan, checkpoint, say=say)
+        else:
+            before = work / cycles[index - 1].name / bundle.WEIGHTS
+            network, result = train_round(before, pictures, [], cycle.plan, checkpoint, say=say)
+        if result.interrupted:
+            return None
+        export_files(network, base.training, cycle, work, say)
+    return network
+
+
+def _float_detector(folder: Path) -> HelmetDetector:
+    """A finished cycle's float network; a manifest goes beside it, which only names its classes."""
+    bundle.first_manifest(folder, bundle.Origin(folder.name, 1, "0" * 64))
+    return open_detector(folder / bundle.FLOAT_MODEL)
+
+
+def export_files(
+    network: Network, pictures: Sequence[LabelledPicture], cycle: Cycle, work: Path, say: Callable[[str], None]
+) -> None:
+    """int8, float16 and weights of a finished cycle, unless they are there and newer than its checkpoint.
+
+    Raises:
+        ModelError: the converter made another layout than agreed.
+    """
+    folder, plan = work / cycle.name, cycle.plan
+    paths = [folder / name for name in (bundle.MODEL, bundle.FLOAT_MODEL, bundle.WEIGHTS)]
+    made = cycle.checkpoint(work).stat().st_mtime
+    if all(path.exists() and path.stat().st_mtime > made for path in paths):
+        say(f"exported files are there already: {folder}")
+        return
+    make_folder(folder)
+    say(f"exporting to {folder}")
+    # the same pictures for every cycle: files then differ by their weights alone
+    chosen = choose(pictures, export.CALIBRATION_PICTURES, CYCLES[0].plan.seed)
+    calibration = letterboxed(chosen, plan.height, plan.width)
+    write_atomic(paths[0], export.to_int8(network, calibration), mode=_FILE_MODE)
+    write_atomic(paths[1], export.to_float16(network), mode=_FILE_MODE)
+    export.save_weights(network, paths[2])
