@@ -7,11 +7,13 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from helmet_cloud.training import build_model, sources
 from helmet_cloud.training.bundle import MANIFEST
-from helmet_cloud.training.cycles import CYCLES, train_cycles
+from helmet_cloud.training.cycles import CYCLES, RESULT, train_cycles
+from helmet_cloud.training.export import load_weights
 from helmet_cloud.training.network import NANO
 
 if TYPE_CHECKING:
@@ -100,7 +102,7 @@ def test_untrained_model_is_refused_and_nothing_is_installed(
     said = capsys.readouterr().err
     assert "2 steps of 16" in said
     assert "error: no golden frame" in said
-    assert sorted(path.name for path in (work / "first").iterdir()) == [
+    assert sorted(path.name for path in (work / RESULT).iterdir()) == [
         MANIFEST,
         "model.tflite",
         "model_float16.tflite",
@@ -122,7 +124,10 @@ def test_untrained_model_is_refused_and_nothing_is_installed(
     assert f"exported files are there already: {work / 'first'}" in lines
     (heads,) = [line for line in lines if line.startswith("heads without a box in")]
     assert "helmet-off" in heads
-    assert (work / second.name / "model.tflite").exists()
+    weights = [load_weights(work / name / "weights.npz").model.get_weights() for name in ("first", "heads", RESULT)]
+    assert any(not np.array_equal(a, b) for a, b in zip(weights[0], weights[1], strict=True))
+    for one, other, mean in zip(*weights, strict=True):
+        assert mean == pytest.approx((one + 2 * other) / 3, rel=1e-2, abs=1e-3)
 
 
 @pytest.mark.parametrize("steps", ["0", "1,2,3,4", "1,-1"])

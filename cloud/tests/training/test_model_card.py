@@ -50,8 +50,8 @@ def test_card_tells_figures_of_both_files_seed_time_and_rights() -> None:
     for piece in (
         "| hard_hat_workers/complete | helmet-on | 50 | 0.800 | 0.900 | 1.00 | 0.80 | 0.89 |",
         "| sfchd_cctv (a site never trained on) | 50 | 0.800 | 0.900 |",
-        "| one | 500 | 4.0 | 0.0012 | 0.35 to 1.5 | 0.3 | last 20% | no | 77 | 30 |",
-        "| two | 250 | 2.0 | 0.0012 | 0.35 to 1.5 | 0.3 | last 20% | yes | 78 | 10 |",
+        "| one | 500 | 4.0 | 0.0012 | 0.35 to 1.5 | 0.3 | last 20% | no | 77 | 30 | 1 |",
+        "| two | 250 | 2.0 | 0.0012 | 0.35 to 1.5 | 0.3 | last 20% | yes | 78 | 10 | 1 |",
         "uncertain rights",
         "person: ",
         "cd" * 32,

@@ -25,7 +25,7 @@ from helmet_agent.errors import AgentError, ModelError  # noqa: E402
 from helmet_cloud.evaluation import evaluate  # noqa: E402
 from helmet_cloud.training import bundle, model_card, sources  # noqa: E402
 from helmet_cloud.training.checkpoint import load_checkpoint  # noqa: E402
-from helmet_cloud.training.cycles import CYCLES, shortened, train_cycles  # noqa: E402
+from helmet_cloud.training.cycles import CYCLES, RESULT, shortened, train_cycles  # noqa: E402
 from helmet_cloud.training.dataset import dataset_digest  # noqa: E402
 from helmet_cloud.training.sources import NEW_SITE  # noqa: E402
 
@@ -81,8 +81,8 @@ class Job:
 
     @property
     def folder(self) -> Path:
-        """The finished files: those of the last cycle, with what goes beside them."""
-        return self.work / self.cycles[-1].name
+        """The finished files."""
+        return self.work / RESULT
 
 
 def build(job: Job) -> bool:

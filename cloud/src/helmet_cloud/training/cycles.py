@@ -33,11 +33,13 @@ class Cycle:
         name: of its checkpoint and of its folder.
         plan: its settings.
         completes_heads: whether heads without a box are boxed by what the first cycle has learned; see missing_heads.
+        share: of its weights in the average that ships, beside those of the others.
     """
 
     name: str
     plan: Plan
     completes_heads: bool = False
+    share: float = 1.0
 
     def checkpoint(self, work: Path) -> Path:
         """All state of the cycle."""
@@ -48,14 +50,18 @@ _LATER = Plan(final_rate=1e-5, plain_share=0.25)
 
 CYCLES = (
     Cycle("first", Plan()),
-    Cycle("smaller", replace(_LATER, steps=2200, seed=20261126, peak_rate=7e-4, scale_low=0.25)),
+    Cycle("smaller", replace(_LATER, steps=2200, seed=20261126, peak_rate=7e-4, scale_low=0.25), share=0.0),
     Cycle(
         "heads",
         replace(_LATER, steps=3000, seed=20261127, peak_rate=8e-4, scale_low=0.22, nine_share=0.4),
         completes_heads=True,
+        share=2.0,
     ),
 )
-"""What makes the bundled model; the later cycles zoom out further."""
+"""What makes the bundled model. The later cycles zoom out further; the first one's share keeps the large heads."""
+
+RESULT = "model"
+"""Folder of the averaged weights' files."""
 
 
 def shortened(steps: Sequence[int], seed: int | None = None) -> tuple[Cycle, ...]:
@@ -69,8 +75,8 @@ def shortened(steps: Sequence[int], seed: int | None = None) -> tuple[Cycle, ...
 
 def train_cycles(
     start: Path, base: BaseData, cycles: Sequence[Cycle], work: Path, say: Callable[[str], None] = print
-) -> Network | None:
-    """Trains all cycles, or goes on where the checkpoints below ``work`` are; None when a signal stopped it.
+) -> bool:
+    """Trains all cycles and averages them, or goes on below ``work``; False when a signal stopped it.
 
     Args:
         start: the COCO weights' file.
@@ -82,7 +88,6 @@ def train_cycles(
     Raises:
         AgentError: a file is missing or damaged, or a checkpoint belongs to other settings.
     """
-    network: Network | None = None
     for index, cycle in enumerate(cycles):
         say(f"cycle {index + 1} of {len(cycles)}: {cycle.name}")
         pictures: Sequence[LabelledPicture] = base.training
@@ -95,9 +100,28 @@ def train_cycles(
             before = work / cycles[index - 1].name / bundle.WEIGHTS
             network, result = train_round(before, pictures, [], cycle.plan, checkpoint, say=say)
         if result.interrupted:
-            return None
-        export_files(network, base.training, cycle, work, say)
-    return network
+            return False
+        export_files(network, base.training, cycle.plan, cycle.checkpoint(work), work / cycle.name, say)
+    export_files(
+        averaged(cycles, work), base.training, cycles[-1].plan, cycles[-1].checkpoint(work), work / RESULT, say
+    )
+    return True
+
+
+def averaged(cycles: Sequence[Cycle], work: Path) -> Network:
+    """A network with the mean of the cycles' weights, each by its share.
+
+    Raises:
+        ModelError: a cycle's weights are missing or damaged.
+    """
+    whole = sum(cycle.share for cycle in cycles)
+    networks = [export.load_weights(work / cycle.name / bundle.WEIGHTS) for cycle in cycles]
+    values = [
+        sum(value * (cycle.share / whole) for cycle, value in zip(cycles, same, strict=True))
+        for same in zip(*(network.model.get_weights() for network in networks), strict=True)
+    ]
+    networks[-1].model.set_weights(values)
+    return networks[-1]
 
 
 def _float_detector(folder: Path) -> HelmetDetector:
@@ -106,17 +130,21 @@ def _float_detector(folder: Path) -> HelmetDetector:
     return open_detector(folder / bundle.FLOAT_MODEL)
 
 
-def export_files(
-    network: Network, pictures: Sequence[LabelledPicture], cycle: Cycle, work: Path, say: Callable[[str], None]
+def export_files(  # noqa: PLR0917 - six parts, each named by its type
+    network: Network,
+    pictures: Sequence[LabelledPicture],
+    plan: Plan,
+    checkpoint: Path,
+    folder: Path,
+    say: Callable[[str], None],
 ) -> None:
-    """int8, float16 and weights of a finished cycle, unless they are there and newer than its checkpoint.
+    """int8, float16 and weights of finished training, unless they are there and newer than the checkpoint.
 
     Raises:
         ModelError: the converter made another layout than agreed.
     """
-    folder, plan = work / cycle.name, cycle.plan
     paths = [folder / name for name in (bundle.MODEL, bundle.FLOAT_MODEL, bundle.WEIGHTS)]
-    made = cycle.checkpoint(work).stat().st_mtime
+    made = checkpoint.stat().st_mtime
     if all(path.exists() and path.stat().st_mtime > made for path in paths):
         say(f"exported files are there already: {folder}")
         return

@@ -133,13 +133,14 @@ both sides. Data set digest `{manifest.dataset}`.
 
 {_cycles(facts)}
 
-Minutes on {machine()}. AdamW, cosine, weights averaged with decay {plan.average_decay:g}. Mosaics of four and
-nine pictures (share {plan.mosaic_share:g}, none in a cycle's last part) and whole pictures, mirrored, recoloured,
-blurred, coarsely compressed. Task-aligned assignment, binary cross-entropy and generalised IoU; persons are masked out
-of the loss where a source does not label them. Heads that only have a point (8 of 100 worn helmets, 25 of 100 bare
-heads) count as background in the first cycles; in a cycle that completes heads they get the first cycle's box where it
-sees one, and are undecided elsewhere. After training, channels are equalised and weights rounded to int8 each for the
-inputs it gets, with pictures of the training part.{note}
+Each cycle begins with the weights of the one before; what ships is the mean of the cycles' weights by their share.
+Minutes on {machine()}. AdamW, cosine, in a cycle weights averaged with decay {plan.average_decay:g}. Mosaics of
+four and nine pictures (share {plan.mosaic_share:g}, none in a cycle's last part) and whole pictures,
+mirrored, recoloured, blurred, coarsely compressed. Task-aligned assignment, binary cross-entropy and generalised IoU;
+persons are masked out of the loss where a source does not label them. Heads that only have a point (8 of 100 worn
+helmets, 25 of 100 bare heads) count as background in the first cycles; in a cycle that completes heads they get the
+first cycle's box where it sees one, and are undecided elsewhere. After training, channels are equalised and weights
+rounded to int8 each for the inputs it gets, with pictures of the training part.{note}
 Start weights: sha256 `{facts.start_digest}`.
 
 ## What was tried
@@ -160,14 +161,14 @@ Start weights: sha256 `{facts.start_digest}`.
 
 def _cycles(facts: CardFacts) -> str:
     heads = ["cycle", f"steps of {facts.cycles[0].plan.batch} pictures", "passes", "peak rate", "zoom", "nine tiles"]
-    heads += ["without mosaics", "heads completed", "seed", "minutes"]
+    heads += ["without mosaics", "heads completed", "seed", "minutes", "share"]
     rows = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for cycle, seconds in zip(facts.cycles, facts.seconds, strict=True):
         plan = cycle.plan
         rows.append(
             f"| {cycle.name} | {plan.steps} | {plan.steps * plan.batch / facts.trained:.1f} | {plan.peak_rate:g} "
             f"| {plan.scale_low:g} to {plan.scale_high:g} | {plan.nine_share:g} | last {plan.plain_share:.0%} "
-            f"| {'yes' if cycle.completes_heads else 'no'} | {plan.seed} | {seconds / 60:.0f} |"
+            f"| {'yes' if cycle.completes_heads else 'no'} | {plan.seed} | {seconds / 60:.0f} | {cycle.share:g} |"
         )
     return "\n".join(rows)
 
