@@ -35,7 +35,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 REPORT = ROOT / "docs" / "model-validation.json"
-CURVES, SHEET = "model-precision-recall.svg", "model-clips.jpg"
+CURVES, SHEET, PAIR = "model-precision-recall.svg", "model-clips.jpg", "detection.jpg"
+PAIR_FRAMES = {"worker-zone-detection.mp4": 56, "one-by-one-person-detection.mp4": 290}
+"""A hat worn and a head bare: the README's picture."""
 CLIP_FRAMES = {"worker-zone-detection.mp4": 122, "one-by-one-person-detection.mp4": 1394}
 CELLS, COLUMNS, WIDTH, QUALITY = 12, 4, 400, 80
 # The colours of the agent's own drawings (Okabe and Ito), the grey of persons darkened for white paper.
@@ -87,15 +89,31 @@ def contact_sheet() -> NDArray[np.uint8]:
     return np.asarray(np.vstack(rows), np.uint8)
 
 
+def pair() -> NDArray[np.uint8]:
+    """The two frames of the README side by side, with what the shipped model says of them: uint8, BGR.
+
+    Raises:
+        AgentError: model or clip is missing or damaged.
+    """
+    detector = open_detector(bundled_model_dir())
+    halves = []
+    for file, wanted in PAIR_FRAMES.items():
+        for _, image in read_frames(file, [wanted]):
+            drawn = draw_detections(image, detector.infer(detector.prepare(image)))
+            halves.append(cv2.resize(drawn, (2 * WIDTH, 2 * WIDTH * 9 // 16), interpolation=cv2.INTER_AREA))
+    return np.asarray(np.hstack(halves), np.uint8)
+
+
 def main() -> int:
     """The program."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--into", type=Path, default=ROOT / "docs" / "images", help="folder (default: docs/images)")
     into = parser.parse_args().into
     draw_curves(EvaluationReport.from_json(json.loads(REPORT.read_text())), into / CURVES)
-    _, content = cv2.imencode(".jpg", contact_sheet(), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    write_atomic(into / SHEET, content.tobytes(), mode=_FILE_MODE)
-    print(f"{into / CURVES}\n{into / SHEET}")
+    for name, picture in ((SHEET, contact_sheet()), (PAIR, pair())):
+        _, content = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+        write_atomic(into / name, content.tobytes(), mode=_FILE_MODE)
+    print("\n".join(str(into / name) for name in (CURVES, SHEET, PAIR)))
     return 0
 
 

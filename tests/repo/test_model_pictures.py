@@ -51,9 +51,12 @@ def test_curves_in_the_card_are_the_ones_that_the_figures_give(drawn: Path) -> N
     assert (drawn / name).read_text() == (IMAGES / name).read_text(), "run tools/model_pictures.py"
 
 
-def test_contact_sheet_shows_what_this_model_sees(drawn: Path) -> None:
-    name = "model-clips.jpg"
-    assert f"images/{name}" in CARD
+@pytest.mark.parametrize(
+    ("name", "page", "link"),
+    [("model-clips.jpg", "docs/model-card.md", "images/"), ("detection.jpg", "README.md", "docs/images/")],
+)
+def test_pictures_show_what_this_model_sees(drawn: Path, name: str, page: str, link: str) -> None:
+    assert f"({link}{name})" in (ROOT / page).read_text()
     now, then = (cv2.imread(str(folder / name)).astype(np.int16) for folder in (drawn, IMAGES))
     assert now.shape == then.shape
     # Processors differ in a score's last digit and now and then in a box; another model moves nearly all of them.
