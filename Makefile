@@ -16,7 +16,7 @@ help:
 	@echo "make soak                 the same for hours, kill the playbook at twenty random tasks, Debian 13, five nodes at once"
 	@echo "make lint                 formatting, types, import rules, Ansible and YAML rules"
 	@echo "make bench                measure, and write docs/benchmarks.md"
-	@echo "make model DATA=DIR       train the bundled model from scratch (an hour or two; resumes; checkpoints in WORK=$(WORK))"
+	@echo "make model DATA=DIR       train the bundled model from scratch (three to four hours; resumes; checkpoints in WORK=$(WORK))"
 	@echo "make prove DATA=DIR       close the whole loop on a new site and print what it won and lost"
 	@echo "make setup                only install what the others need"
 	@echo "make controller           install what runs the playbooks on machines of your own"

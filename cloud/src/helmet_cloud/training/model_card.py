@@ -44,6 +44,7 @@ but whoever ships a product on this model should decide about its training data,
 LIMITS = """\
 - Small objects are the limit: at 640x352 a head under about 10 px, or a person under about 30 px, is mostly missed.
   Put cameras where heads are 15 px or more at that size.
+- Bare heads under long hair, seen from behind, are mostly passed over: the demo's round is about them.
 - The class `helmet` (a hard hat that nobody wears) has no training data yet and never fires.
 - Caps, hoods and bump caps count as `helmet-off`, as the training labels do.
 - Heads of small distant people are only partly labelled in hard_hat_workers: its figures for them are pessimistic,
