@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from helmet_agent.adapters.litert import bundled_model_dir
+from helmet_agent.adapters.litert import bundled_model_dir, load_manifest
 from helmet_cloud.channel import open_repository
 from helmet_cloud.cli import main
 from helmet_cloud.settings import HubHome
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 JOB = "default/helmet-detection-demo"
+BUNDLED = load_manifest(bundled_model_dir()).model.sha256[:6]
 Captured = pytest.CaptureFixture[str]
 
 
@@ -67,10 +68,10 @@ def test_a_publication_by_hand_keeps_what_the_ring_had_unless_told(folder: Path,
     [
         (["publish", "ffff", "--job", JOB], 2, "no model begins with 'ffff'"),
         (["publish", "", "--job", "nonsense"], 2, "expected NAMESPACE/NAME"),
-        (["publish", "d", "--job", JOB, "--ring", "everybody"], 1, "canary or stable"),
+        (["publish", BUNDLED, "--job", JOB, "--ring", "everybody"], 1, "canary or stable"),
         (["promote", "--job", JOB], 1, "nothing in ring 'canary'"),
         (["add", "/nowhere"], 1, "no model folder"),
-        (["lineage", "d"], 1, "no round of this hub made a model"),
+        (["lineage", BUNDLED], 1, "no round of this hub made a model"),
     ],
 )
 @pytest.mark.usefixtures("digest")
