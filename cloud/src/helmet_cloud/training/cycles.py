@@ -101,7 +101,9 @@ def train_cycles(
             network, result = train_round(before, pictures, [], cycle.plan, checkpoint, say=say)
         if result.interrupted:
             return False
-        export_files(network, base.training, cycle.plan, cycle.checkpoint(work), work / cycle.name, say)
+        export.save_weights(network, work / cycle.name / bundle.WEIGHTS)
+        if index == 0 and base.head_points and any(later.completes_heads for later in cycles):
+            export_files(network, base.training, cycle.plan, checkpoint, work / cycle.name, say)
     export_files(
         averaged(cycles, work), base.training, cycles[-1].plan, cycles[-1].checkpoint(work), work / RESULT, say
     )
