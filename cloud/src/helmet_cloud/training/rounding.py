@@ -8,7 +8,8 @@ al., "GPTQ", arXiv:2210.17323, after Hassibi's optimal brain surgeon). Each conv
 it gets from the rounded ones before it, and its bias takes up what is left of the mean (Nagel et al.,
 arXiv:1906.04721).
 
-On shipped weights, rounding to nearest moved the logits of small heads by .36 (standard deviation), activations by .1.
+On weights that nearly shipped, rounding to nearest moved the logits of small heads by .36 (standard deviation),
+activations by .1; see the table of variants in the model card.
 """
 
 from __future__ import annotations
