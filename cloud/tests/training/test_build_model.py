@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from unittest.mock import create_autospec
 
 import pytest
 
@@ -15,6 +16,7 @@ from helmet_cloud.training.checkpoint import Checkpoint, save_checkpoint
 from helmet_cloud.training.cycles import CYCLES, RESULT, train_cycles
 from helmet_cloud.training.export import load_weights
 from helmet_cloud.training.network import NANO
+from helmet_cloud.training.runs import train_round
 from helmet_cloud.training.train import Result
 
 if TYPE_CHECKING:
@@ -129,7 +131,7 @@ def test_untrained_model_is_refused_and_nothing_is_installed(
         network.model.set_weights([0.5 * value for value in network.model.get_weights()])
         return network, Result(plan.steps, interrupted=False, seconds=1.0)
 
-    monkeypatch.setattr(cycles, "train_round", halve)
+    monkeypatch.setattr(cycles, "train_round", create_autospec(train_round, side_effect=halve))
     # a later cycle goes on from the first one's weights, and from what it sees at the heads that have no box
     first, second = build_model.shortened([2])[0], CYCLES[-1]
     second = replace(second, plan=replace(second.plan, steps=1))
