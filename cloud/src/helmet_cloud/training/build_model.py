@@ -25,7 +25,7 @@ from helmet_agent.errors import AgentError, ModelError  # noqa: E402
 from helmet_cloud.evaluation import evaluate  # noqa: E402
 from helmet_cloud.training import bundle, model_card, sources  # noqa: E402
 from helmet_cloud.training.checkpoint import load_checkpoint  # noqa: E402
-from helmet_cloud.training.cycles import CYCLES, RESULT, shortened, train_cycles  # noqa: E402
+from helmet_cloud.training.cycles import CYCLES, RESULT, export_average, shortened, train_cycles  # noqa: E402
 from helmet_cloud.training.dataset import dataset_digest  # noqa: E402
 from helmet_cloud.training.sources import NEW_SITE  # noqa: E402
 
@@ -96,6 +96,7 @@ def build(job: Job) -> bool:
     start = job.data / sources.START_FILE
     if not train_cycles(start, base, job.cycles, job.work, job.say):
         return False
+    export_average(job.cycles, base.training, job.work, job.say)
     manifest, facts = describe(job, base)
     check_fit(facts)
     notice = model_card.render_notice([frame.picture.name for frame in manifest.golden])

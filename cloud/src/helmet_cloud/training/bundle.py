@@ -90,12 +90,12 @@ def write_manifest(folder: Path, manifest: ModelManifest) -> None:
     write_atomic(folder / MANIFEST, manifest.to_bytes(), mode=_FILE_MODE)
 
 
-def first_manifest(folder: Path, origin: Origin) -> ModelManifest:
-    """A manifest for the model in ``folder``, still without chosen thresholds, golden frames and figures."""
+def first_manifest(folder: Path, origin: Origin, model: str = MODEL) -> ModelManifest:
+    """A manifest for the ``model`` in ``folder``, still without chosen thresholds, golden frames and figures."""
     manifest = ModelManifest(
         name=origin.name,
         release=origin.release,
-        model=reference(folder / MODEL),
+        model=reference(folder / model),
         input=InputSpec(INPUT_HEIGHT, INPUT_WIDTH, PAD_VALUE),
         outputs=OutputSpec(STRIDES, CLASS_LOGIT_OFFSET),
         labels=LABELS,

@@ -76,13 +76,13 @@ def shortened(steps: Sequence[int], seed: int | None = None) -> tuple[Cycle, ...
 def train_cycles(
     start: Path, base: BaseData, cycles: Sequence[Cycle], work: Path, say: Callable[[str], None] = print
 ) -> bool:
-    """Trains all cycles and averages them, or goes on below ``work``; False when a signal stopped it.
+    """Trains all cycles, or goes on below ``work``; False when a signal stopped it.
 
     Args:
         start: the COCO weights' file.
         base: the pictures.
         cycles: what to do, at least one.
-        work: takes a checkpoint and a folder of files for each cycle.
+        work: takes a checkpoint and a folder with the weights of each cycle.
         say: takes each line of progress.
 
     Raises:
@@ -92,7 +92,8 @@ def train_cycles(
         say(f"cycle {index + 1} of {len(cycles)}: {cycle.name}")
         pictures: Sequence[LabelledPicture] = base.training
         if cycle.completes_heads and base.head_points:
-            pictures = complete_heads(pictures, base.head_points, _float_detector(work / cycles[0].name), say)
+            detector = _float_detector(cycles[0].checkpoint(work), work / cycles[0].name)
+            pictures = complete_heads(pictures, base.head_points, detector, say)
         checkpoint = cycle.checkpoint(work)
         if index == 0:
             network, result = train_base(start, pictures, cycle.plan, checkpoint, say=say)
@@ -102,11 +103,6 @@ def train_cycles(
         if result.interrupted:
             return False
         export.save_weights(network, work / cycle.name / bundle.WEIGHTS)
-        if index == 0 and base.head_points and any(later.completes_heads for later in cycles):
-            export_files(network, base.training, cycle.plan, checkpoint, work / cycle.name, say)
-    export_files(
-        averaged(cycles, work), base.training, cycles[-1].plan, cycles[-1].checkpoint(work), work / RESULT, say
-    )
     return True
 
 
@@ -126,33 +122,42 @@ def averaged(cycles: Sequence[Cycle], work: Path) -> Network:
     return networks[-1]
 
 
-def _float_detector(folder: Path) -> HelmetDetector:
-    """A finished cycle's float network; a manifest goes beside it, which only names its classes."""
-    bundle.first_manifest(folder, bundle.Origin(folder.name, 1, "0" * 64))
-    return open_detector(folder / bundle.FLOAT_MODEL)
+def _float_detector(checkpoint: Path, folder: Path) -> HelmetDetector:
+    """A finished cycle's network without quantisation, from its weights."""
+    model = folder / bundle.FLOAT_MODEL
+    if not _up_to_date(model, checkpoint):
+        write_atomic(model, export.to_float16(export.load_weights(folder / bundle.WEIGHTS)), mode=_FILE_MODE)
+    bundle.first_manifest(folder, bundle.Origin(folder.name, 1, "0" * 64), bundle.FLOAT_MODEL)
+    return open_detector(model)
 
 
-def export_files(  # noqa: PLR0917 - six parts, each named by its type
-    network: Network,
-    pictures: Sequence[LabelledPicture],
-    plan: Plan,
-    checkpoint: Path,
-    folder: Path,
-    say: Callable[[str], None],
+def _up_to_date(path: Path, checkpoint: Path) -> bool:
+    return path.exists() and path.stat().st_mtime > checkpoint.stat().st_mtime
+
+
+def export_average(
+    cycles: Sequence[Cycle], pictures: Sequence[LabelledPicture], work: Path, say: Callable[[str], None] = print
 ) -> None:
-    """int8, float16 and weights of finished training, unless they are there and newer than the checkpoint.
+    """int8, float16 and weights of the trained cycles' mean, unless they are there and newer than the last checkpoint.
+
+    Args:
+        cycles: trained below ``work``.
+        pictures: of the training part; some of them set the ranges of int8.
+        work: as ``train_cycles`` left it; its folder ``RESULT`` takes the files.
+        say: takes each line of progress.
 
     Raises:
-        ModelError: the converter made another layout than agreed.
+        ModelError: a cycle's weights are missing or damaged, or the converter made another layout than agreed.
     """
+    folder = work / RESULT
+    make_folder(folder)
     paths = [folder / name for name in (bundle.MODEL, bundle.FLOAT_MODEL, bundle.WEIGHTS)]
-    made = checkpoint.stat().st_mtime
-    if all(path.exists() and path.stat().st_mtime > made for path in paths):
+    if all(_up_to_date(path, cycles[-1].checkpoint(work)) for path in paths):
         say(f"exported files are there already: {folder}")
         return
-    make_folder(folder)
     say(f"exporting to {folder}")
-    # the same pictures for every cycle: files then differ by their weights alone
+    network, plan = averaged(cycles, work), cycles[-1].plan
+    # the same pictures whatever the cycles: files then differ by their weights alone
     chosen = choose(pictures, export.CALIBRATION_PICTURES, CYCLES[0].plan.seed)
     calibration = letterboxed(chosen, plan.height, plan.width)
     write_atomic(paths[0], export.to_int8(network, calibration), mode=_FILE_MODE)
