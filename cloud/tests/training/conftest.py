@@ -71,7 +71,7 @@ def write_start_file(path: Path, base: int) -> Network:
     import onnx  # noqa: PLC0415
     from onnx import helper, numpy_helper  # noqa: PLC0415
 
-    from helmet_cloud.training.network import NetworkSpec, build_network  # noqa: PLC0415
+    from helmet_cloud.training.network import NetworkSpec, build_network, stem_on_cells  # noqa: PLC0415
     from helmet_cloud.training.start_weights import stem_kernel  # noqa: PLC0415
 
     network = build_network(NetworkSpec(base, activation="silu"), deploy=True)
@@ -84,7 +84,7 @@ def write_start_file(path: Path, base: int) -> Network:
         unit.conv.set_weights([kernel, bias])
         arrays.append((kernel.transpose(2, 3, 0, 1) if depthwise else kernel.transpose(3, 2, 0, 1), bias))
     arrays[0] = (rng.normal(0, 0.2, (base, 12, 3, 3)), arrays[0][1])
-    network.units[0].conv.set_weights([stem_kernel(arrays[0][0]), arrays[0][1]])
+    network.units[0].conv.set_weights([stem_on_cells(stem_kernel(arrays[0][0])), arrays[0][1]])
 
     heads = len(arrays) - 3 * 9  # of a level: stem, and twice two separable convolutions
     ordered = arrays[:heads]

@@ -11,7 +11,7 @@ import pytest
 
 from helmet_cloud.training import build_model, sources
 from helmet_cloud.training.bundle import MANIFEST, WEIGHTS
-from helmet_cloud.training.cycles import CYCLES, RESULT, averaged, train_cycles
+from helmet_cloud.training.cycles import CYCLES, RESULT, averaged, shortened, train_cycles
 from helmet_cloud.training.export import load_weights
 from helmet_cloud.training.network import NANO
 
@@ -81,6 +81,8 @@ def test_leave_out_person_takes_persons_from_training_and_figures(data: Path) ->
     every = [*base.training, *(p for found in base.measured.values() for p in found)]
     assert not any("person" in picture.complete for picture in every)
     assert base.head_points == {}, "these points come with the persons' boxes"
+    assert not any(cycle.completes_heads for cycle in shortened([9, 8, 7], head_points=False))
+    assert any(cycle.completes_heads for cycle in shortened([9, 8, 7]))
 
 
 def test_missing_data_is_one_line_and_an_exit_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -115,7 +117,7 @@ def test_untrained_model_is_refused_and_nothing_is_installed(
     assert "exported files are there already" in said
 
     # a later cycle goes on from the first one's weights, and from what it sees at the heads that have no box
-    first, second = build_model.shortened([2])[0], CYCLES[-1]
+    first, second = shortened([2])[0], CYCLES[-1]
     second = replace(second, plan=replace(second.plan, steps=1))
     lines: list[str] = []
     base = sources.read_base_data(data, lambda _line: None)

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from helmet_cloud.training.fold import CLASS_LOGIT_OFFSET, fold, lift_logits
-from helmet_cloud.training.network import NetworkSpec, Upsample, build_network
+from helmet_cloud.training.network import Cells, NetworkSpec, Upsample, build_network, stem_on_cells, stem_on_pixels
 
 pytestmark = pytest.mark.training
 
@@ -48,6 +48,15 @@ def test_folded_form_is_the_same_function() -> None:
     deployed = fold(network, TINY).model(picture, training=False)
     for ours, theirs in zip(trained, deployed, strict=True):
         assert np.asarray(theirs) == pytest.approx(np.asarray(ours), abs=1e-3)
+
+
+def test_stem_over_cells_is_the_stem_over_pixels() -> None:
+    pixels = noise(6, 6, 3, 5, seed=3)
+    cells = stem_on_cells(pixels)
+    picture = noise(1, 12, 20, 3)
+    whole = tf.nn.conv2d(picture, pixels, 2, "SAME")
+    assert np.asarray(tf.nn.conv2d(Cells()(picture), cells, 1, "SAME")) == pytest.approx(np.asarray(whole), rel=1e-5)
+    assert np.array_equal(stem_on_pixels(cells), pixels)
 
 
 def test_lifted_logits_are_cut_at_zero_and_boxes_are_not_touched() -> None:

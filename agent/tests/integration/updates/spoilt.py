@@ -13,11 +13,20 @@ from typing import Any
 import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+from nudged_model import weight_spans
 
 from helmet_agent.adapters.litert import bundled_model_dir
 
 WEIGHTS = 2048
 """Constants of so many bytes are weights; biases and shapes are shorter."""
+
+
+FLOAT16_NAN = b"\x00\x7e"
+"""Little-endian, as in the file."""
+
+
+FEW = 8192
+"""Weights that take no memory worth the name, however often they are there."""
 
 
 class Graph:
@@ -54,6 +63,12 @@ class Graph:
         self.model.buffers.append(made)
         return len(self.model.buffers) - 1
 
+    def is_small(self, operation: Any) -> bool:
+        """Whether it is a convolution with a kernel of 1x1 and few weights."""
+        kind = self.model.operatorCodes[operation.opcodeIndex].builtinCode
+        shape = self.net.tensors[operation.inputs[1]].shape if len(operation.inputs) > 1 else ()
+        return bool(kind == schema.BuiltinOperator.CONV_2D and tuple(shape[1:3]) == (1, 1) and np.prod(shape) <= FEW)
+
     def largest(self, one: int, other: int) -> int:
         """The larger value of two tensors of one shape and scale, place by place."""
         result = self.tensor_like(one)
@@ -71,23 +86,26 @@ class Graph:
 
 
 def slow(times: int) -> bytes:
-    """The network but for its first operation, so many times; each answer is the largest of the equal ones.
+    """Each small convolution of single pixels so many times over; what follows gets the largest of its equal answers.
 
-    The first one, a convolution over the whole picture, is what takes the memory: it is run once.
+    These take time and no memory: few weights, and no table of where the pixels of each place lie.
     """
     graph = Graph()
-    operations, answers = list(graph.net.operators)[1:], [int(index) for index in graph.net.outputs]
-    given = {int(index) for index in graph.net.inputs}
-    made = {int(index) for operation in operations for index in operation.outputs}
-    for _ in range(times - 1):
-        places = {index: graph.tensor_like(index) for index in sorted(made - given)}
-        for operation in operations:
-            again = copy.deepcopy(operation)
-            again.inputs = np.array([places.get(int(index), index) for index in operation.inputs], np.int32)
-            again.outputs = np.array([places[int(index)] for index in operation.outputs], np.int32)
+    operations, graph.net.operators = graph.net.operators, []
+    for operation in operations:
+        graph.net.operators.append(operation)
+        if not graph.is_small(operation):
+            continue
+        (wanted,) = operation.outputs
+        answer = graph.tensor_like(wanted)
+        operation.outputs = np.array([answer], np.int32)
+        for left in reversed(range(times - 1)):
+            again, same = copy.deepcopy(operation), graph.tensor_like(wanted)
+            again.outputs = np.array([same], np.int32)
             graph.net.operators.append(again)
-        answers = [graph.largest(ours, places[int(out)]) for ours, out in zip(answers, graph.net.outputs, strict=True)]
-    graph.net.outputs = np.array(answers, np.int32)
+            largest = graph.tensor_like(wanted) if left else int(wanted)
+            graph.operate(schema.BuiltinOperator.MAXIMUM, [answer, same], largest)
+            answer = largest
     return graph.to_bytes()
 
 
@@ -108,6 +126,14 @@ def hungry(more_bytes: int) -> bytes:
     graph.net.operators[-1].builtinOptions = schema.GatherOptionsT()
     graph.net.outputs = np.array([graph.largest(first, least), *graph.net.outputs[1:]], np.int32)
     return graph.to_bytes()
+
+
+def with_nan() -> bytes:
+    """The float variant with the weights of its largest layers no numbers."""
+    content = bytearray((bundled_model_dir() / "model_float16.tflite").read_bytes())
+    for span in weight_spans(bytes(content))[:3]:
+        content[span.start : span.stop] = FLOAT16_NAN * (len(span) // 2)
+    return bytes(content)
 
 
 def one_bit_off() -> bytes:

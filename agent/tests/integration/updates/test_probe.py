@@ -19,7 +19,7 @@ import pytest
 from nudged_model import weight_spans
 
 sys.path.insert(0, str(Path(__file__).parent))
-from spoilt import hungry, slow
+from spoilt import hungry, slow, with_nan
 
 from helmet_agent.adapters.litert import bundled_model_dir
 from helmet_agent.adapters.probe_process import ProbeProcess
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from helmet_agent.ports import ProbeReport
 
 CURRENT = bundled_model_dir()
-FLOAT16_NAN = b"\x00\x7e"
 
 
 def try_out(folder: Path, **changes: Any) -> ProbeReport:
@@ -55,18 +54,6 @@ def test_a_good_model_passes_with_its_figures(make_model: Callable[..., Any]) ->
 
 def model_bytes() -> bytes:
     return (CURRENT / "model.tflite").read_bytes()
-
-
-def float_bytes() -> bytes:
-    return (CURRENT / "model_float16.tflite").read_bytes()
-
-
-def with_nan() -> bytes:
-    """The float variant with the weights of its largest layers no numbers (little-endian)."""
-    content = bytearray(float_bytes())
-    for span in weight_spans(float_bytes())[:3]:
-        content[span.start : span.stop] = FLOAT16_NAN * (len(span) // 2)
-    return bytes(content)
 
 
 def with_noise() -> bytes:

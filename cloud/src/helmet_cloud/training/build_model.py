@@ -232,7 +232,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def say(line: str) -> None:
         print(line, file=sys.stderr, flush=True)  # noqa: T201 - this is a command
 
-    cycles = shortened(given.steps, given.seed)
+    cycles = shortened(given.steps, given.seed, head_points=not given.leave_out_person)
     job = Job(given.data, given.work, cycles, given.leave_out_person, given.note, say)
     try:
         if not build(job):

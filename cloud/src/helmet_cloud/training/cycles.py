@@ -64,12 +64,16 @@ RESULT = "model"
 """Folder of the averaged weights' files."""
 
 
-def shortened(steps: Sequence[int], seed: int | None = None) -> tuple[Cycle, ...]:
-    """The first of the cycles with other numbers of steps, and, with a seed, with seeds that count up from it."""
+def shortened(steps: Sequence[int], seed: int | None = None, *, head_points: bool = True) -> tuple[Cycle, ...]:
+    """The first of the cycles with other numbers of steps, and, with a seed, with seeds that count up from it.
+
+    Without ``head_points`` none of them completes heads: nothing says where the missing ones are.
+    """
     chosen = []
     for index, (cycle, count) in enumerate(zip(CYCLES, steps, strict=False)):
         own = cycle.plan.seed if seed is None else seed + index
-        chosen.append(replace(cycle, plan=replace(cycle.plan, steps=count, seed=own)))
+        plan = replace(cycle.plan, steps=count, seed=own)
+        chosen.append(replace(cycle, plan=plan, completes_heads=cycle.completes_heads and head_points))
     return tuple(chosen)
 
 
@@ -91,7 +95,7 @@ def train_cycles(
     for index, cycle in enumerate(cycles):
         say(f"cycle {index + 1} of {len(cycles)}: {cycle.name}")
         pictures: Sequence[LabelledPicture] = base.training
-        if cycle.completes_heads and base.head_points:
+        if cycle.completes_heads:
             detector = _float_detector(cycles[0].checkpoint(work), work / cycles[0].name)
             pictures = complete_heads(pictures, base.head_points, detector, say)
         checkpoint = cycle.checkpoint(work)

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from helmet_cloud.training.network import NANO, ConvUnit, Network, NetworkSpec, build_network
+from helmet_cloud.training.network import NANO, ConvUnit, Network, NetworkSpec, build_network, stem_on_cells
 from helmet_cloud.training.norm import EPSILON
 
 if TYPE_CHECKING:
@@ -37,12 +37,13 @@ def fold_unit(unit: ConvUnit) -> list[NDArray[np.float32]]:
 
 
 def fold(network: Network, spec: NetworkSpec = NANO) -> Network:
-    """The deployed form of a trained network, without batch norm."""
+    """The deployed form of a trained network: without batch norm, its stem over 2x2 cells."""
     deployed = build_network(spec, deploy=True)
     sources = [*network.units, *network.class_units, *network.box_units]
     targets = [*deployed.units, *deployed.class_units, *deployed.box_units]
     for source, target in zip(sources, targets, strict=True):
-        target.conv.set_weights(fold_unit(source))
+        kernel, bias = fold_unit(source)
+        target.conv.set_weights([stem_on_cells(kernel) if source is sources[0] else kernel, bias])
     return deployed
 
 

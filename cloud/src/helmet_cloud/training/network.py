@@ -5,20 +5,22 @@ Topology after "YOLOX: Exceeding YOLO Series in 2021" (Ge et al., arXiv:2107.084
 convolutions, a PAN neck and decoupled heads at strides 8, 16 and 32. What differs, and why:
 
 - SiLU becomes ReLU6: bounded activations quantise to int8 without long tails.
-- The focus stem (space to depth, then 3x3) is one 6x6/2 convolution, which is exactly the same function.
+- The focus stem (space to depth, then 3x3) is one 6x6/2 convolution in training, which is exactly the same function. In
+  deployment it is a focus stem again, with TensorFlow's order of pixels: int8 kernels pad the channels of each place to
+  4, 8 or, with AMX, 64, so that 36 places of 3 channels took more time than the rest of the network.
 - 3x3/2 convolutions get the original's explicit padding ((1, 0), (1, 0)): TensorFlow's "same" is off by one pixel.
 - The class logit is the sum of what the class branch and the box branch say (one 1x1 convolution over both), instead of
   class times objectness: then a loss mask per picture and class is all that partly labelled pictures need.
 - Upsampling is depth_to_space of four copies: exact, and unlike resize or repeat it stays in one XNNPACK partition.
 
 The builder makes two forms of the same function: for training (convolution, batch norm) and for deployment (convolution
-with bias). Layers are created in a fixed order, so that the units of both forms correspond one to one.
+with bias, focus stem). Layers are created in a fixed order, so that the units of both forms correspond one to one.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
@@ -26,6 +28,10 @@ import tensorflow as tf
 from helmet_cloud.labels import LABELS
 from helmet_cloud.training.classes import STRIDES
 from helmet_cloud.training.norm import BatchNorm
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _RARE = -4.6  # log(.01 / .99): at the start nearly every place is background
 _HALVING = 2
@@ -85,11 +91,38 @@ class Upsample(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
         return tf.nn.depth_to_space(tf.concat([inputs] * 4, axis=-1), 2)
 
 
+class Cells(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
+    """The pixels of each 2x2 cell side by side in depth, ``[B, H, W, C]`` to ``[B, H/2, W/2, 4C]``."""
+
+    def call(self, inputs: Any) -> Any:
+        """Row by row: top left, top right, bottom left, bottom right."""
+        return tf.nn.space_to_depth(inputs, _HALVING)
+
+
+def stem_on_cells(kernel: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The stem's 6x6/2 kernel ``[6, 6, 3, out]`` as the same function of cells, ``[3, 3, 12, out]``."""
+    size, _, colours, out = kernel.shape
+    cells = kernel.reshape(size // 2, 2, size // 2, 2, colours, out)
+    return cells.transpose(0, 2, 1, 3, 4, 5).reshape(size // 2, size // 2, 4 * colours, out)
+
+
+def stem_on_pixels(kernel: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The inverse of ``stem_on_cells``."""
+    size, _, channels, out = kernel.shape
+    pixels = kernel.reshape(size, size, 2, 2, channels // 4, out)
+    return pixels.transpose(0, 2, 1, 3, 4, 5).reshape(2 * size, 2 * size, channels // 4, out)
+
+
 @dataclass
 class _Builder:
     spec: NetworkSpec
     deploy: bool
     units: list[ConvUnit] = field(default_factory=list)
+
+    def stem(self, x: Any) -> Any:
+        if self.deploy:
+            return self.conv(Cells()(x), self.spec.base, 3)
+        return self.conv(x, self.spec.base, 6, 2)
 
     def conv(self, x: Any, channels: int, kernel: int, stride: int = 1) -> Any:
         layer = keras.layers.Conv2D(channels, kernel, stride, padding="same", use_bias=self.deploy)
@@ -125,7 +158,7 @@ class _Builder:
     def backbone(self, x: Any) -> tuple[Any, Any, Any]:
         """Features at strides 8, 16 and 32."""
         c = self.spec.base
-        x = self.conv(x, c, 6, 2)
+        x = self.stem(x)
         x = self.csp(self.separable(x, 2 * c, 2), 2 * c, 1, shortcut=True)
         level3 = self.csp(self.separable(x, 4 * c, 2), 4 * c, 3, shortcut=True)
         level4 = self.csp(self.separable(level3, 8 * c, 2), 8 * c, 3, shortcut=True)
@@ -158,7 +191,7 @@ class _Builder:
 def build_network(
     spec: NetworkSpec = NANO, *, deploy: bool = False, height: int | None = None, width: int | None = None
 ) -> Network:
-    """Builds the network; ``deploy`` leaves batch norm out and gives every convolution a bias.
+    """Builds the network; ``deploy`` leaves batch norm out and lays the stem over 2x2 cells.
 
     Creation order equals the execution order of the published YOLOX-nano ONNX file; start_weights relies on it.
     """

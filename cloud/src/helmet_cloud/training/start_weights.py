@@ -20,7 +20,7 @@ from onnx import numpy_helper
 from helmet_agent.errors import ModelError
 from helmet_cloud.labels import LABELS
 from helmet_cloud.training.classes import HEADS, LABEL_IDS
-from helmet_cloud.training.network import NANO, Network, NetworkSpec, build_network
+from helmet_cloud.training.network import NANO, Network, NetworkSpec, build_network, stem_on_cells, stem_on_pixels
 from helmet_cloud.training.norm import EPSILON
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def load_coco(path: Path, pictures: NDArray[np.float32], spec: NetworkSpec = NAN
     network = build_network(spec)
     units, predictors = _sort(read_onnx_convolutions(path), len(folded.units), path)
     for index, (unit, (kernel, bias)) in enumerate(zip(folded.units, units, strict=True)):
-        converted = stem_kernel(kernel) if index == 0 else keras_kernel(kernel, unit.conv)
+        converted = stem_on_cells(stem_kernel(kernel)) if index == 0 else keras_kernel(kernel, unit.conv)
         unit.conv.set_weights([converted, bias])
     _rebuild_norms(folded, network, pictures)
     for level, (classes, boxes, objectness) in enumerate(predictors):
@@ -139,7 +139,7 @@ def _rebuild_norms(folded: Network, network: Network, pictures: NDArray[np.float
         mean, square = total / len(pictures)
         variance = np.maximum(square - np.square(mean), _SMALLEST_VARIANCE)
         kernel, bias = source.conv.get_weights()
-        target.conv.set_weights([kernel])
+        target.conv.set_weights([stem_on_pixels(kernel) if source is folded.units[0] else kernel])
         if target.norm is not None:
             target.norm.set_weights([np.sqrt(variance + EPSILON), mean, mean - bias, variance])
 
