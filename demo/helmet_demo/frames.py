@@ -11,13 +11,14 @@ import cv2
 
 from helmet_agent.durable import make_folder, write_atomic
 from helmet_agent.errors import SourceMissing
+from helmet_agent.vision.mining import NearDuplicates, dhash
 from helmet_cloud.labels import LabelBox, LabelledPicture, write_sedna
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from helmet_agent.ports import BgrImage
-    from helmet_demo.new_site import Passage
+    from helmet_demo.new_site import Clip, Passage
 
 DATA_FILE = "data.txt"
 
@@ -47,6 +48,21 @@ def read_frames(file: str, wanted: Iterable[int]) -> Iterator[tuple[int, BgrImag
             number += 1
     finally:
         capture.release()
+
+
+def distinct_frames(clip: Clip) -> list[int]:
+    """The frames of a clip that do not look exactly like one before, as the agent will find them in its first pass.
+
+    Raises:
+        SourceMissing: the clip is missing or shorter than it should be.
+    """
+    kept, found = NearDuplicates(limit=0), []  # the clip is shorter than its memory in seconds
+    for number, image in read_frames(clip.file, range(clip.frames)):
+        digest = dhash(image)
+        if not kept.seen(clip.name, digest, 0.0):
+            kept.remember(clip.name, digest, 0.0)
+            found.append(number)
+    return found
 
 
 def write_pictures(

@@ -114,7 +114,10 @@ class Loop:
             if after != before:
                 before, moved = after, self._now()
             time.sleep(PAUSE_SECONDS)
-        raise DemoError(f"nothing has moved for {PATIENCE_SECONDS:.0f} s; look at {self._hub.child.log}")
+        waiting = "; ".join(
+            f"{name}: {stage.words}" for name, stage in self._board.stages.items() if stage.state == RUNS
+        )
+        raise DemoError(f"nothing has moved for {PATIENCE_SECONDS:.0f} s ({waiting}); look at {self._hub.child.log}")
 
     def _look_at_examples(self, status: dict[str, Any]) -> None:
         board, labeller = self._board, self._labeller

@@ -19,6 +19,7 @@ from helmet_agent.errors import AgentError
 from helmet_demo.board import Board
 from helmet_demo.camera import camera_name
 from helmet_demo.figures import Figures, held_back_data, measure, write_held_back
+from helmet_demo.frames import distinct_frames
 from helmet_demo.hub import Hub, enrol, make_hub
 from helmet_demo.labelling import Labeller, swapped
 from helmet_demo.loop import STAGES, Loop, Outcome
@@ -97,10 +98,11 @@ class Story:
         self._say(f"$ kubectl apply -f {_shown(NEW_SITE)}")
         self._quote(hub.kubectl("apply", "-f", "-", text=filled(NEW_SITE.read_text(), WORKER_NODE)))
         passages = self._site.of(TRAIN)
-        hard = [one for one in passages if MISSED in one.who]
-        camera = camera_name(NODE, passages, hard, train_share(), time.time())
-        config, port = write_config(places, hub.url, Setup({camera: places.clip}))
         clip = passages[0].clip
+        kept = [(frame, one) for frame in distinct_frames(clip) for one in passages if frame in one]
+        hard = [frame for frame, one in kept if MISSED in one.who]
+        camera = camera_name(NODE, [frame for frame, _ in kept], hard, train_share(), time.time())
+        config, port = write_config(places, hub.url, Setup({camera: places.clip}))
         labeller = Labeller(self._site, clip, places.out / "labels", self._change)
         node = Node(places, config, port)
         with contextlib.closing(node):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 import time
 from pathlib import Path
@@ -14,10 +15,12 @@ import yaml
 from rich.console import Console
 
 from helmet_agent.config import load_config
+from helmet_agent.vision.mining import dhash
 from helmet_cloud.core.job_state import Transition
 from helmet_cloud.labels import read_sedna
 from helmet_demo.board import Board
 from helmet_demo.camera import EVAL_SHARE, STARTS_SECONDS, camera_name, eval_share, outside
+from helmet_demo.frames import distinct_frames, read_frames
 from helmet_demo.labelling import Labeller, swapped
 from helmet_demo.manifests import NEW_SITE, SEED, differences, filled, seed_files, train_share
 from helmet_demo.new_site import HELD_BACK, TRAIN, read_site
@@ -43,14 +46,33 @@ def condition(stage: str, step: str, reason: str = "", message: str = "") -> dic
     return {"stage": one.stage, "type": one.step, "reason": one.reason, "message": one.message}
 
 
+@pytest.fixture(scope="module")
+def kept() -> list[int]:
+    return [frame for frame in distinct_frames(CLIP) for one in SITE.of(TRAIN) if frame in one]
+
+
 @pytest.mark.parametrize("later", [0.0, 3.7, 1234.5, 86400.0])
-def test_the_camera_gets_a_name_under_which_both_sides_have_enough(later: float) -> None:
-    passages = SITE.of(TRAIN)
-    name = camera_name("node-1", passages, passages[:2], 0.65, NOW + later)
-    assert name == camera_name("node-1", passages, passages[:2], 0.65, NOW + later), "the same for the same moment"
+def test_the_camera_gets_a_name_under_which_both_sides_have_enough(later: float, kept: list[int]) -> None:
+    hard = [frame for frame in kept if frame in SITE.of(TRAIN)[0] or frame in SITE.of(TRAIN)[1]]
+    name = camera_name("node-1", kept, hard, 0.65, NOW + later)
+    assert name == camera_name("node-1", kept, hard, 0.65, NOW + later), "the same for the same moment"
     for start in STARTS_SECONDS:
-        times = [NOW + later + start + frame / 10 for one in passages for frame in range(one.first, one.last + 1, 5)]
+        times = [NOW + later + start + frame / 10 for frame in kept]
         assert outside(eval_share("node-1", name, times, 0.65), EVAL_SHARE) == 0.0
+
+
+def test_both_sides_have_enough_for_the_trigger(kept: list[int]) -> None:
+    (trigger,) = re.findall(r"threshold: (\d+)\n\s+metric: num_of_samples", NEW_SITE.read_text())
+    spare = 0.9  # some frames are lost to a busy machine, or show what the regression set shows
+    assert spare * len(kept) * (1 - EVAL_SHARE[1]) > int(trigger)
+
+
+def test_only_the_first_of_equal_frames_is_kept(kept: list[int]) -> None:
+    shown = [dhash(image) for _, image in read_frames(CLIP.file, range(CLIP.frames))]
+    whole = distinct_frames(CLIP)
+    assert {shown.index(digest) for digest in shown} <= set(whole)
+    assert set(kept) < set(whole)
+    assert len(whole) < CLIP.frames / 4, "one that came again after 64 others is kept again, and no more than that"
 
 
 def test_most_names_would_not_do() -> None:
