@@ -162,12 +162,12 @@ def test_the_job_names_the_old_pictures_and_takes_every_frame() -> None:
     job = list(yaml.safe_load_all(job_text(95, 160, "hub")))[-1]
     assert job["metadata"]["annotations"] == {
         "helmet.edge/replay-dataset": "old-pictures",
-        "helmet.edge/replay-share": "0.5",
+        "helmet.edge/replay-share": "0.25",
     }
     environment = {
         one["name"]: one["value"] for one in job["spec"]["trainSpec"]["template"]["spec"]["containers"][0]["env"]
     }
-    assert (environment["batch_size"], environment["epochs"]) == ("16", "18")
+    assert (environment["batch_size"], environment["epochs"]) == ("16", "27")
     assert job["spec"]["trainSpec"]["trigger"]["timer"] == {"start": "00:00", "end": "23:59"}
     assert "$" not in job_text(95, 160, "hub")
 

@@ -55,7 +55,7 @@ class HubSettings:
     node_name: str = "hub"
     rootfs: Path = Path("/")
     check_seconds: float = 60.0
-    replay_share: float = 0.5
+    replay_share: float = 0.25
     guard_recall_drop: float = 0.05
     regression_set: Path | None = None
     train_timeout_seconds: float = 21600.0

@@ -160,9 +160,10 @@ def test_old_pictures_of_another_data_set_are_replayed_instead_of_distilled(rig:
     rig.file.rename(folder / "old.txt")
     spec = dataset["spec"] | {"url": "/data/old/old.txt"}
     rig.apply({"apiVersion": "sedna.io/v1alpha1", "kind": "Dataset", "metadata": {"name": "old"}, "spec": spec})
-    rig.annotate(replay_dataset="old", replay_share="0.25")
+    rig.annotate(replay_dataset="old", replay_share="0.3")
     rig.add(range(20))
     rig.play()
     environment = rig.runner.started[0].environment
     assert len(rig.home.mapped("/output/data/replay/1/data.txt").read_text().splitlines()) == 10
-    assert (environment["HELMET_RETENTION"], environment["HELMET_REPLAY_SHARE"]) == ("none", "0.25")
+    assert (environment["HELMET_RETENTION"], environment["HELMET_REPLAY_SHARE"]) == ("blend", "0.3")
+    assert float(environment["HELMET_BLEND_SHARE"]) < 0.6, "the replayed pictures keep most"

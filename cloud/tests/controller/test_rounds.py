@@ -115,6 +115,7 @@ def test_workers_get_sednas_environment_and_ours(rig: Rig) -> None:
         "MODEL_URL": str(mapped("/output/train/1")),
         "ORIGINAL_DATASET_URL": str(rig.file),
         "HELMET_RETENTION": "blend",
+        "HELMET_BLEND_SHARE": "0.6",
         "batch_size": "32",
         "epochs": "1",
         "class_names": "person,helmet,helmet-on,helmet-off",
@@ -145,7 +146,7 @@ def test_the_next_round_starts_from_the_accepted_model_and_replays_the_old_sampl
         before, now = ({one for one, _, _ in version_members(session, row.train_version)} for row in rig.rounds)
     assert replayed == before
     assert not before & now
-    assert spec.environment["HELMET_REPLAY_SHARE"] == "0.5"
+    assert spec.environment["HELMET_REPLAY_SHARE"] == "0.25"
     evaluation = [one for one in rig.runner.started if one.kind == "eval"][1]
     assert evaluation.environment["MODEL_URLS"].split(";")[1] == str(rig.home.mapped("/output/train/1"))
 

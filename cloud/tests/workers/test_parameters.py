@@ -49,6 +49,7 @@ def test_what_is_not_set_or_empty_has_its_default() -> None:
         ("nms_threshold", "nan", "a number from 0 to 1"),
         ("obj_threshold", "0", "a number from 0.001 to 1"),
         ("HELMET_REPLAY_SHARE", "0.95", "a number from 0 to 0.9"),
+        ("HELMET_BLEND_SHARE", "1", "a number from 0 to 0.9"),
         ("HELMET_RETENTION", "none+distil", "expected none, or one or more of blend, distil and freeze"),
         ("HELMET_SEED", "x", "a whole number"),
     ],

@@ -42,6 +42,6 @@ cycles alone, float for averages): cycle 1 .915 and .79, cycle 2 .912 and .63, c
 averaged 1 to 2 .910 and .64, all three averaged .904 and .67, cycles 2 and 3 averaged .878 and .37. A bare head close
 by that is passed over is worse than a distant one; so the average ships, and that film is no longer one that nobody
 tuned to. Beside the first release's int8 file the shipped one is as good or better on every set above, and about even
-on that film (.906 and .63, now .897 and .60). Rounds with few or no old pictures: [prove.md](prove.md),
+on that film (.906 and .63, now .902 and .57). Rounds with few or no old pictures: [prove.md](prove.md),
 [prove-direct.md](prove-direct.md). Not tried: a stride-4 level, hard-swish, a second seed from the start, a wider
 network (the file is half as large as it may be)."""

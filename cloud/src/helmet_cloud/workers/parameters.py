@@ -36,6 +36,7 @@ class Parameters:
         obj_threshold: largest score threshold that the model may ship with, in (0, 1].
         replay_share: share of old samples in a batch, in [0, 0.9].
         distil, freeze, blend: how old knowledge is kept, see ``training.retention``.
+        blend_share: of the accepted model's weights where it blends, in [0, 0.9].
         seed: of every random choice.
     """
 
@@ -46,10 +47,11 @@ class Parameters:
     class_names: tuple[str, ...] = LABELS
     nms_threshold: float = 0.4
     obj_threshold: float = 0.3
-    replay_share: float = 0.5
+    replay_share: float = 0.25
     distil: bool = False
     freeze: bool = False
     blend: bool = False
+    blend_share: float = 0.6
     seed: int = 1
 
     @property
@@ -75,10 +77,11 @@ def read_parameters(environment: Mapping[str, str]) -> Parameters:
         class_names=reader.value("class_names", _names, LABELS),
         nms_threshold=reader.value("nms_threshold", lambda text: _number(text, 0.0, 1.0), 0.4),
         obj_threshold=reader.value("obj_threshold", lambda text: _number(text, 0.001, 1.0), 0.3),
-        replay_share=reader.value("HELMET_REPLAY_SHARE", lambda text: _number(text, 0.0, 0.9), 0.5),
+        replay_share=reader.value("HELMET_REPLAY_SHARE", lambda text: _number(text, 0.0, 0.9), 0.25),
         distil=DISTIL in retention,
         freeze=FREEZE in retention,
         blend=BLEND in retention,
+        blend_share=reader.value("HELMET_BLEND_SHARE", lambda text: _number(text, 0.0, 0.9), 0.6),
         seed=reader.value("HELMET_SEED", lambda text: _whole(text, 0, 2**63 - 1), 1),
     )
     if reader.problems:

@@ -41,10 +41,6 @@ REPLAY_VALIDATED = 60
 DISTIL_WEIGHT = 1.0
 """The accepted model's word weighs as much as the labels'."""
 
-BLEND_SHARE = 0.6
-"""Of the accepted model's weights. Of .4, .6 and .75 the one that gave the new site most while pictures of old sites
-lost about .01 mAP50; chosen on pictures that docs/prove.md gives no figures for."""
-
 
 @dataclass(frozen=True, slots=True)
 class Round:
@@ -110,7 +106,7 @@ def make_plan(found: Round, parameters: Parameters) -> Plan:
         width=parameters.width,
         distil=DISTIL_WEIGHT if parameters.distil else 0.0,
         freeze=parameters.freeze,
-        blend=BLEND_SHARE if parameters.blend else 0.0,
+        blend=parameters.blend_share if parameters.blend else 0.0,
     )
 
 
