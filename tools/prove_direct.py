@@ -29,10 +29,10 @@ from helmet_agent.adapters.litert import bundled_model_dir
 from helmet_agent.durable import make_folder, write_atomic
 from helmet_agent.errors import AgentError
 from helmet_cloud.api.workers import workers_app
-from helmet_cloud.controller.inputs import BLEND_WITH_OLD, BLEND_WITHOUT_OLD
 from helmet_cloud.ports import JobRef, WorkerSpec
 from helmet_cloud.store.base import Base
 from helmet_cloud.store.database import Database
+from helmet_cloud.workers.parameters import BLEND_WITH_OLD, BLEND_WITHOUT_OLD
 from helmet_cloud.workers.runner import ProcessRunner
 
 if TYPE_CHECKING:

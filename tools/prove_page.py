@@ -69,7 +69,7 @@ def render(found: dict[str, Any], data: ProofData, steps: int) -> str:
         "   their labels (a Dataset, `helmet.edge/replay-dataset`);",
         "   pictures labelled for heads only cannot be replayed, since Sedna's text cannot say so. (One run with 10 of",
         "   them: +.098 on the new site, -.006, -.008 and -.028 in the order below.) It makes about",
-        f"   {steps} steps, five minutes of training on two idle cores. Then come evaluation, gate with the guard of",
+        f"   {steps} steps, five minutes on two idle cores. Then come evaluation, gate with the guard of",
         "   the shipped regression set, channel, and the hot swap on the node.",
         "5. The int8 file that serves on the node in the end is measured below with `helmet-cloud evaluate`.",
         "",

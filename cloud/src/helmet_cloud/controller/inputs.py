@@ -13,6 +13,7 @@ from helmet_agent.durable import make_folder, reported, write_atomic
 from helmet_cloud.controller.models import round_folder
 from helmet_cloud.ports import WorkerSpec
 from helmet_cloud.workers.groups import GROUPS, groups_text
+from helmet_cloud.workers.parameters import BLEND_WITH_OLD, BLEND_WITHOUT_OLD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,13 +26,6 @@ if TYPE_CHECKING:
 PUBLIC = 0o755
 KEEP_OLD = "blend"
 """How old knowledge is kept unless the job says otherwise."""
-
-BLEND_WITH_OLD, BLEND_WITHOUT_OLD = 0.45, 0.6
-"""Share of the accepted model's weights where all old pictures are replayed, and where they are not at hand.
-
-Without: of .4, .6 and .75 the one that gave the new site most while pictures of old sites lost about .01 mAP50, chosen
-on pictures that docs/prove.md gives no figures for. With: of .3, .45 and .6 the least under which the base model's
-validation part loses less than .01."""
 
 
 def data_file(parts: Parts, row: RoundRow, role: str) -> Path:
